@@ -1,0 +1,1 @@
+"""The applications that run inside pods, on the laptop or in a container."""

@@ -1,0 +1,1 @@
+"""What a lab imports: settings, clients, Spark, checks and pictures."""

@@ -1,0 +1,1 @@
+"""Build, check and replay the labs; the `labs` command."""

@@ -1,0 +1,1 @@
+"""The controllers: what turns workloads into pods and cleans up after them."""

@@ -1,0 +1,1 @@
+"""The Ezmeral-compatible front door."""
