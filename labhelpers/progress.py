@@ -1,0 +1,65 @@
+"""Where a learner stands: which checkpoint passed, how often one failed.
+
+One small JSON file per learner, in their home (`LABS_HOME` moves it), never in the repository:
+a read-only checkout works, and two learners on one host do not see each other.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import tempfile
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import platformdirs
+
+__all__ = ["home", "load", "record", "reset"]
+
+
+def home() -> Path:
+    """Return the learner's own folder for the labs."""
+    named = os.environ.get("LABS_HOME")
+    return Path(named) if named else platformdirs.user_data_path("house-on-the-lake")
+
+
+def load() -> dict[str, Any]:
+    """Return {lab: {checkpoint: {passed, failures, at}}}; empty before the first checkpoint."""
+    try:
+        kept = json.loads((home() / "progress.json").read_text("utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return kept if isinstance(kept, dict) else {}
+
+
+def record(lab: str, name: str, passed: bool) -> int:
+    """Note a checkpoint's result and return how many times in a row it has failed."""
+    if not lab:
+        return 0 if passed else 1
+    kept = load()
+    entry = kept.setdefault(lab, {}).setdefault(name, {})
+    failures = 0 if passed else int(entry.get("failures", 0)) + 1
+    at = datetime.now(UTC).isoformat(timespec="seconds")
+    entry.update(passed=passed, failures=failures, at=at)
+    _save(kept)
+    return failures
+
+
+def reset(lab: str) -> None:
+    """Forget one lab, so that it starts from its first step again."""
+    kept = load()
+    if kept.pop(lab, None) is not None:
+        _save(kept)
+
+
+def _save(kept: dict[str, Any]) -> None:
+    """Write the file whole or not at all; a home that cannot be written costs only progress."""
+    with contextlib.suppress(OSError):
+        folder = home()
+        folder.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=folder, prefix="progress-")
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            json.dump(kept, file, indent=1, sort_keys=True)
+        os.replace(name, folder / "progress.json")
