@@ -120,7 +120,7 @@ def _named(document: dict[str, Any], section: str, name: str, file: Path) -> dic
 
 def _pem(entry: dict[str, Any], key: str, file: Path) -> str | None:
     if data := entry.get(f"{key}-data"):
-        return base64.b64decode(data).decode()
+        return base64.b64decode(str(data)).decode()
     if location := entry.get(key):
-        return (file.parent / location).read_text()
+        return (file.parent / str(location)).read_text()
     return None

@@ -1,0 +1,119 @@
+"""What a tenant is in Kubernetes: a namespace, rights, a quota, a service account."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from labsandbox.client import ApiError, Client, Resource
+from labsandbox.client import resources as res
+from labsandbox.ezmeral.accounts import Tenant
+from labsandbox.ezmeral.tokenreview import group_of
+
+_MANAGER = "ezmeral"
+_KUBEDIRECTOR = "kubedirector.hpe.com"
+_READ = ["get", "list", "watch"]
+_ALL = [*_READ, "create", "update", "patch", "delete", "deletecollection"]
+_MEMBER_ROLE, _ADMIN_ROLE, _SITE_ROLE = "hpecp-member", "hpecp-tenant-admin", "hpecp-site-admin"
+
+_WORKLOADS = [
+    {"apiGroups": ["apps"], "resources": ["*"], "verbs": _ALL},
+    {"apiGroups": ["batch"], "resources": ["*"], "verbs": _ALL},
+    {
+        "apiGroups": [""],
+        "resources": [
+            "configmaps",
+            "endpoints",
+            "persistentvolumeclaims",
+            "pods",
+            "secrets",
+            "services",
+        ],
+        "verbs": _ALL,
+    },
+    {"apiGroups": [""], "resources": ["pods/exec", "pods/portforward"], "verbs": ["create", "get"]},
+    {"apiGroups": [""], "resources": ["pods/log", "pods/status", "events"], "verbs": _READ},
+    {
+        "apiGroups": [""],
+        "resources": ["serviceaccounts", "resourcequotas", "limitranges"],
+        "verbs": _READ,
+    },
+    {"apiGroups": ["discovery.k8s.io"], "resources": ["endpointslices"], "verbs": _READ},
+    {"apiGroups": ["events.k8s.io"], "resources": ["events"], "verbs": _READ},
+]
+_MEMBER_RULES = [
+    *_WORKLOADS,
+    {"apiGroups": [_KUBEDIRECTOR], "resources": ["kubedirectorclusters"], "verbs": _ALL},
+    {
+        "apiGroups": [_KUBEDIRECTOR],
+        "resources": ["kubedirectorapps", "kubedirectorclusters/status"],
+        "verbs": _READ,
+    },
+]
+_ADMIN_RULES = [
+    *_WORKLOADS,
+    {"apiGroups": [_KUBEDIRECTOR], "resources": ["*"], "verbs": _ALL},
+    {
+        "apiGroups": ["rbac.authorization.k8s.io"],
+        "resources": ["roles", "rolebindings"],
+        "verbs": _READ,
+    },
+]
+
+
+async def ensure_platform(client: Client) -> None:
+    """Make the roles that all tenants share."""
+    rules = {_MEMBER_ROLE: _MEMBER_RULES, _ADMIN_ROLE: _ADMIN_RULES}
+    for name, granted in rules.items():
+        await _apply(client, res.CLUSTERROLES, name, None, {"rules": granted})
+    await _apply(
+        client,
+        res.CLUSTERROLEBINDINGS,
+        _SITE_ROLE,
+        None,
+        _binding("cluster-admin", "hpecp:site-admins"),
+    )
+
+
+async def ensure_tenant(
+    client: Client, tenant: Tenant, projects: Path, quota: dict[str, str] | None = None
+) -> None:
+    """Make everything a tenant needs; safe to repeat."""
+    namespace = tenant.namespace
+    labels = {"hpecp.hpe.com/tenant": namespace, "hpecp.hpe.com/tenant-id": str(tenant.id)}
+    meta = {"metadata": {"labels": labels, "annotations": {"hpecp.hpe.com/name": tenant.name}}}
+    await _apply(client, res.NAMESPACES, namespace, None, meta)
+    for role, name in ((3, _MEMBER_ROLE), (2, _ADMIN_ROLE)):
+        await _apply(
+            client, res.ROLEBINDINGS, name, namespace, _binding(name, group_of(namespace, role))
+        )
+    await _apply(client, res.SERVICEACCOUNTS, "ecp-tenant-member-sa", namespace, {})
+    if quota:
+        await _apply(
+            client, res.RESOURCEQUOTAS, "tenant-quota", namespace, {"spec": {"hard": quota}}
+        )
+    (projects / namespace).mkdir(parents=True, exist_ok=True, mode=0o700)
+    for folder in ("data", "models", "code"):
+        (projects / namespace / folder).mkdir(exist_ok=True, mode=0o700)
+
+
+def _binding(role: str, group: str) -> dict[str, Any]:
+    api = "rbac.authorization.k8s.io"
+    return {
+        "roleRef": {"apiGroup": api, "kind": "ClusterRole", "name": role},
+        "subjects": [{"apiGroup": api, "kind": "Group", "name": group}],
+    }
+
+
+async def _apply(
+    client: Client, resource: Resource, name: str, namespace: str | None, content: dict[str, Any]
+) -> None:
+    """Create the object, or merge what we want into the one that is there."""
+    body = {"metadata": {}, **content}
+    body["metadata"] = {**body["metadata"], "name": name}
+    try:
+        await client.create(resource, body, namespace, manager=_MANAGER)
+    except ApiError as error:
+        if not error.is_already_there:
+            raise
+        await client.patch(resource, name, namespace, body, manager=_MANAGER)

@@ -1,0 +1,115 @@
+"""Carry bytes between a client and a pod: any protocol, any size, both directions at once."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ssl
+from collections.abc import Callable
+
+from labsandbox.gateway import page
+from labsandbox.gateway.mapping import Target
+
+_CHUNK = 1 << 16
+_CONNECT_SECONDS = 5
+_HEAD_SECONDS = 10
+
+Backends = Callable[[Target], list[tuple[str, int]]]
+
+
+class Listener:
+    """One open gateway port."""
+
+    def __init__(self, target: Target, port: int, backends: Backends) -> None:
+        self.target = target
+        self.port = port
+        self._backends = backends
+        self._next = 0
+        self._server: asyncio.Server | None = None
+        self._open: set[asyncio.Task[None]] = set()
+
+    async def start(self, host: str, context: ssl.SSLContext) -> None:
+        """Open the port."""
+        self._server = await asyncio.start_server(
+            self._serve,
+            host,
+            self.port,
+            ssl=context if self.target.terminates_tls else None,
+            limit=_CHUNK,
+        )
+
+    async def stop(self) -> None:
+        """Close the port and whatever still goes through it."""
+        if self._server:
+            self._server.close()
+        for task in self._open:
+            task.cancel()
+        await asyncio.gather(*self._open, return_exceptions=True)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._open.add(task)
+        try:
+            await self._relay(reader, writer)
+        except (OSError, asyncio.CancelledError):
+            pass
+        finally:
+            self._open.discard(task)
+            writer.close()
+
+    async def _relay(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        backends = self._backends(self.target)
+        for attempt in range(len(backends)):
+            address, port = backends[(self._next + attempt) % len(backends)]
+            try:
+                async with asyncio.timeout(_CONNECT_SECONDS):
+                    inner_reader, inner_writer = await asyncio.open_connection(
+                        address, port, limit=_CHUNK
+                    )
+            except (OSError, TimeoutError):
+                continue
+            self._next += attempt + 1
+            await _join(reader, writer, inner_reader, inner_writer)
+            return
+        await self._explain(reader, writer, has_pods=bool(backends))
+
+    async def _explain(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, has_pods: bool
+    ) -> None:
+        """Answer with a page; only where the client speaks HTTP, so its request is read first."""
+        if not self.target.terminates_tls:
+            return
+        with contextlib.suppress(TimeoutError, asyncio.LimitOverrunError):
+            async with asyncio.timeout(_HEAD_SECONDS):
+                await reader.readuntil(b"\r\n\r\n")
+        tell = page.bad_gateway if has_pods else page.unavailable
+        writer.write(tell(self.target.namespace, self.target.service, self.target.port))
+        await writer.drain()
+
+
+async def _join(
+    reader: asyncio.StreamReader,
+    writer: asyncio.StreamWriter,
+    inner_reader: asyncio.StreamReader,
+    inner_writer: asyncio.StreamWriter,
+) -> None:
+    try:
+        async with asyncio.TaskGroup() as both:
+            both.create_task(_pump(reader, inner_writer))
+            both.create_task(_pump(inner_reader, writer))
+    except* (OSError, ssl.SSLError):
+        pass
+    finally:
+        inner_writer.close()
+
+
+async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    while chunk := await reader.read(_CHUNK):
+        writer.write(chunk)
+        await writer.drain()
+    if writer.can_write_eof():
+        writer.write_eof()
+    else:
+        # TLS knows no half-closed connection: the other side learns by the close.
+        writer.close()
