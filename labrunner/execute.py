@@ -1,0 +1,179 @@
+"""Run one lab in a process of its own: `python -m labrunner.execute JOB.json`.
+
+The job names the notebook, where its executed copy goes, the parameters, the folder it runs in.
+Events leave as JSON lines on standard output: {"event": "step" | "checkpoint" | "error" | "end"}.
+The executed copy is written after every cell, so a kill -9 leaves what there was. The kernel
+watches this process, and this process watches the one that started it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import psutil
+from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
+
+from labrunner.source import STEP
+
+CHECKPOINT = "application/vnd.labs.checkpoint+json"
+
+
+class Memory(threading.Thread):
+    """Sample the memory of a process tree; end the process when its parent is gone."""
+
+    def __init__(self, every: float = 0.5) -> None:
+        super().__init__(daemon=True)
+        self.peak = 0
+        self._every = every
+        self._stop_asked = threading.Event()
+        self._parent = os.getppid()
+
+    def run(self) -> None:
+        """Look until asked to stop."""
+        while not self._stop_asked.wait(self._every):
+            self.peak = max(self.peak, tree_bytes(psutil.Process()))
+            if os.getppid() != self._parent:
+                os._exit(3)
+
+    def stop(self) -> int:
+        """Stop looking and return the peak in bytes."""
+        self._stop_asked.set()
+        return self.peak
+
+
+def tree_bytes(top: psutil.Process) -> int:
+    """Return the resident memory of the processes below one, in bytes."""
+    total = 0
+    try:
+        below = top.children(recursive=True)
+    except psutil.Error:
+        return 0
+    for process in below:
+        try:
+            total += process.memory_info().rss
+        except psutil.Error:
+            continue
+    return total
+
+
+def main(job_file: str) -> int:
+    """Run the lab that a job file describes; return 0 when every cell passed."""
+    job = json.loads(Path(job_file).read_text("utf-8"))
+    memory = Memory()
+    memory.start()
+    started = time.monotonic()
+    error = run(job)
+    emit("end", ok=error is None, seconds=time.monotonic() - started, peak=memory.stop())
+    return 0 if error is None else 1
+
+
+def run(job: dict[str, Any]) -> dict[str, Any] | None:
+    """Run all cells; return what failed, or None."""
+    notebook = parameterize(nbformat.read(job["notebook"], as_version=4), job["parameters"])
+    if job.get("only_tags"):
+        notebook.cells = [
+            cell
+            for cell in notebook.cells
+            if set(cell.metadata.get("tags", ())) & set(job["only_tags"])
+        ]
+    output = Path(job["output"])
+    titles = steps_of(notebook)
+    times: dict[int, float] = {}
+
+    def start(cell: Any, cell_index: int) -> None:
+        times[cell_index] = time.monotonic()
+        if titles.get(cell_index) != titles.get(cell_index - 1) and titles[cell_index][0]:
+            number, title = titles[cell_index]
+            emit("step", number=number, title=title, of=max(step for step, _ in titles.values()))
+
+    def complete(cell: Any, cell_index: int) -> None:
+        if cell.cell_type != "code":
+            return
+        cell.metadata["seconds"] = round(time.monotonic() - times[cell_index], 3)
+        for found in checkpoints(cell):
+            emit("checkpoint", **{"step": titles[cell_index][0], **_known(found)})
+        nbformat.write(notebook, output)
+
+    client = NotebookClient(
+        notebook,
+        timeout=job["timeout"],
+        kernel_name="python3",
+        resources={"metadata": {"path": job["folder"]}},
+        on_cell_start=start,
+        on_cell_complete=complete,
+    )
+    try:
+        client.execute()
+    except (CellExecutionError, CellTimeoutError, DeadKernelError) as problem:
+        return _failed(notebook, max(times, default=0), problem, titles)
+    finally:
+        nbformat.write(notebook, output)
+    return None
+
+
+def parameterize(notebook: Any, values: dict[str, Any]) -> Any:
+    """Insert a cell with the given values after the parameters cell, as papermill does."""
+    if not values:
+        return notebook
+    from papermill.parameterize import parameterize_notebook
+
+    return parameterize_notebook(notebook, values)
+
+
+def steps_of(notebook: Any) -> dict[int, tuple[int, str]]:
+    """Return the step, by number and title, that each cell belongs to; 0 outside of steps."""
+    found: dict[int, tuple[int, str]] = {-1: (0, "")}
+    current = (0, "")
+    for index, cell in enumerate(notebook.cells):
+        if cell.cell_type == "markdown":
+            if match := STEP.search(cell.source):
+                current = (int(match[1]), match[2])
+            elif cell.source.startswith("## "):
+                current = (0, "")
+        found[index] = current
+    return found
+
+
+def checkpoints(cell: Any) -> list[dict[str, Any]]:
+    """Return the checkpoints that a cell's outputs carry."""
+    bundles = (output.get("data", {}) for output in cell.get("outputs", ()))
+    return [dict(bundle[CHECKPOINT]) for bundle in bundles if CHECKPOINT in bundle]
+
+
+def emit(event: str, **fields: Any) -> None:
+    """Tell the runner what happened, as one line."""
+    print(json.dumps({"event": event, **fields}), flush=True)
+
+
+def _known(record: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in record.items() if value is not None and key != "event"}
+
+
+def _failed(
+    notebook: Any, index: int, problem: Exception, titles: dict[int, tuple[int, str]]
+) -> dict[str, Any]:
+    """Tell the runner which cell failed and how, and return what was told."""
+    cell = notebook.cells[index]
+    found = {
+        "cell": index + 1,
+        "step": titles[index][0],
+        "title": titles[index][1],
+        "source": cell.source,
+        "name": getattr(problem, "ename", type(problem).__name__),
+        "text": str(getattr(problem, "evalue", problem)),
+        "trace": getattr(problem, "traceback", str(problem)),
+    }
+    emit("error", **found)
+    return found
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1]))

@@ -1,0 +1,116 @@
+"""Derive the notebook that learners open from the text that authors edit, byte by byte.
+
+Cell ids are a digest of the content, the kernelspec names its language, outputs and pairing
+metadata are absent: two builds of the same source are the same file, and a hub without jupytext
+opens it. `text_of` goes the other way, for an author who edited the notebook.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from labrunner.curriculum import Curriculum, Lab
+from labrunner.source import Cell, read, solution_of, solved, stub_of, write
+
+METADATA = {
+    "kernelspec": {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"},
+    "language_info": {"name": "python"},
+}
+NAVIGATION = re.compile(r"\n\n\*\d+ minutes · [^\n]*\*$")
+SOLUTION_TAG = "solution"
+
+
+def cells_of(curriculum: Curriculum, lab: Lab, *, solutions: bool = False) -> list[Cell]:
+    """Return the cells of a lab as learners get them, or with the exercise solved."""
+    cells: list[Cell] = []
+    for number, cell in enumerate(read(curriculum.source(lab))):
+        if number == 0:
+            cell = Cell(cell.kind, f"{cell.text}\n\n{navigation(curriculum, lab)}", cell.tags)
+        if "exercise" not in cell.tags:
+            cells.append(cell)
+            continue
+        shown = solved(cell.text) if solutions else stub_of(cell.text)
+        cells.append(Cell(cell.kind, shown, cell.tags))
+        if solution := solution_of(cell.text):
+            cells.append(Cell("markdown", _folded(solution), (SOLUTION_TAG,)))
+    return cells
+
+
+def navigation(curriculum: Curriculum, lab: Lab) -> str:
+    """Return the generated line: time, level, previous, next."""
+    before, after = curriculum.neighbours(lab)
+    here = curriculum.notebook(lab).parent
+    parts = [f"{lab.minutes} minutes", lab.level]
+    for word, other in (("previous", before), ("next", after)):
+        if other is not None:
+            link = os.path.relpath(curriculum.notebook(other), here)
+            parts.append(f"{word}: [{other.title}]({link})")
+    return f"*{' · '.join(parts)}*"
+
+
+def build(curriculum: Curriculum, lab: Lab, *, solutions: bool = False) -> str:
+    """Return the text of a lab's .ipynb file."""
+    seen: dict[str, int] = {}
+    cells = [_json(cell, seen) for cell in cells_of(curriculum, lab, solutions=solutions)]
+    notebook = {"cells": cells, "metadata": METADATA, "nbformat": 4, "nbformat_minor": 5}
+    return json.dumps(notebook, indent=1, ensure_ascii=False, sort_keys=True) + "\n"
+
+
+def text_of(notebook: Mapping[str, Any], source: list[Cell]) -> str:
+    """Return the percent-format text of an edited notebook.
+
+    What the build adds is taken out again; an exercise keeps the solution of the present source
+    unless its stub was edited.
+    """
+    exercises = {stub_of(cell.text): cell.text for cell in source if "exercise" in cell.tags}
+    cells: list[Cell] = []
+    for raw in notebook["cells"]:
+        tags = tuple(raw.get("metadata", {}).get("tags", ()))
+        if SOLUTION_TAG in tags:
+            continue
+        text = raw["source"] if isinstance(raw["source"], str) else "".join(raw["source"])
+        text = NAVIGATION.sub("", text) if not cells else text
+        if "exercise" in tags:
+            text = exercises.get(text, text)
+        if text.strip():
+            cells.append(Cell(raw["cell_type"], text.strip("\n"), tags))
+    return write(cells)
+
+
+def is_current(curriculum: Curriculum, lab: Lab) -> bool:
+    """Tell whether the notebook on disk is, byte by byte, what the source gives."""
+    path = curriculum.notebook(lab)
+    return path.is_file() and path.read_bytes() == build(curriculum, lab).encode()
+
+
+def save(path: Path, text: str) -> bool:
+    """Write a file when its content differs; tell whether it did."""
+    if path.is_file() and path.read_bytes() == text.encode():
+        return False
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(text.encode())
+    return True
+
+
+def _folded(solution: str) -> str:
+    return f"<details>\n<summary>A solution</summary>\n\n```python\n{solution}\n```\n\n</details>"
+
+
+def _json(cell: Cell, seen: dict[str, int]) -> dict[str, Any]:
+    digest = hashlib.sha256(f"{cell.kind}\n{cell.text}".encode()).hexdigest()[:12]
+    again = seen[digest] = seen.get(digest, 0) + 1
+    made: dict[str, Any] = {
+        "cell_type": cell.kind,
+        "id": digest if again == 1 else f"{digest}-{again}",
+        "metadata": {"tags": list(cell.tags)} if cell.tags else {},
+        "source": cell.text.splitlines(keepends=True),
+    }
+    if cell.kind == "code":
+        made.update(execution_count=None, outputs=[])
+    return made
