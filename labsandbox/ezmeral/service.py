@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import secrets
 from dataclasses import dataclass
-from pathlib import Path
 
-import yaml
 from aiohttp import web
 
 from labsandbox import certificates
 from labsandbox.client import Client
-from labsandbox.ezmeral import kubeconfig, tenants, tokenreview
+from labsandbox.ezmeral import kubeconfig, tenants, tokenreview, webhook
 from labsandbox.ezmeral.accounts import Accounts, Tenant
 from labsandbox.ezmeral.rest import FrontDoor
-from labsandbox.state import State, write_private
+from labsandbox.state import State
 
 _HOSTS = ("localhost", "127.0.0.1", "::1")
 
@@ -28,38 +25,6 @@ class Settings:
     port: int = 8080
     session_seconds: float = 1440 * 60
     quota: dict[str, str] | None = None
-
-
-def webhook_config(state: State, settings: Settings) -> Path:
-    """Write the file that tells the API server how to ask about tokens; return its path."""
-    path = state.ezmeral / "tokenreview.conf"
-    secret = _secret(state)
-    name = "ezmeral"
-    document = {
-        "apiVersion": "v1",
-        "kind": "Config",
-        "clusters": [
-            {
-                "name": name,
-                "cluster": {
-                    "server": f"https://{settings.host}:{settings.port}{tokenreview.PATH}",
-                    "certificate-authority": str(state.ca),
-                },
-            }
-        ],
-        "users": [{"name": name, "user": {"token": secret}}],
-        "contexts": [{"name": name, "context": {"cluster": name, "user": name}}],
-        "current-context": name,
-    }
-    write_private(path, yaml.safe_dump(document))
-    return path
-
-
-def _secret(state: State) -> str:
-    path = state.ezmeral / "tokenreview.secret"
-    if not path.exists():
-        write_private(path, secrets.token_urlsafe(32))
-    return path.read_text()
 
 
 async def run(
@@ -79,7 +44,7 @@ async def run(
 
     door = FrontDoor(accounts, place, prepare, settings.session_seconds)
     app = door.application()
-    app.router.add_post(tokenreview.PATH, tokenreview.handler(accounts, _secret(state)))
+    app.router.add_post(webhook.PATH, tokenreview.handler(accounts, webhook.secret(state)))
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
     await runner.setup()
     try:

@@ -9,8 +9,6 @@ from aiohttp import web
 
 from labsandbox.ezmeral.accounts import ROLES, Accounts, Session
 
-PATH = "/authn/tokenreview"
-
 
 def group_of(namespace: str, role: int) -> str:
     """Return the RBAC group of everybody with this role in the tenant of that namespace."""

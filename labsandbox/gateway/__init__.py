@@ -1,1 +1,5 @@
 """The gateway: TLS ports above 10000 in front of services."""
+
+from labsandbox.gateway.service import run
+
+__all__ = ["run"]

@@ -93,7 +93,9 @@ def assign(
     return chosen
 
 
-def annotations(service: Object, assigned: dict[Target, int], host: str) -> dict[str, str | None]:
+def annotation_changes(
+    service: Object, assigned: dict[Target, int], host: str
+) -> dict[str, str | None]:
     """Return the annotation changes a service needs; None removes one. Empty when all is well."""
     wanted = {
         f"{PREFIX}{target.port}": f"{host}:{assigned[target]}"

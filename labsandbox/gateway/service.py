@@ -75,7 +75,7 @@ class Gateway:
         return mapping.backends(slices, target)
 
     async def _annotate(self, service: Object, assigned: dict[mapping.Target, int]) -> None:
-        changes = mapping.annotations(service, assigned, self._host)
+        changes = mapping.annotation_changes(service, assigned, self._host)
         if not changes:
             return
         meta = service["metadata"]

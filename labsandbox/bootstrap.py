@@ -1,0 +1,159 @@
+"""Fill an empty platform: users, tenants, the catalogue, the shared training cluster."""
+
+from __future__ import annotations
+
+import csv
+import io
+import secrets
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import stamina
+import yaml
+
+from labsandbox.client import ApiError, Client, Resource
+from labsandbox.client import resources as res
+from labsandbox.ezmeral import passwords, tenants
+from labsandbox.ezmeral.accounts import Accounts, Tenant
+from labsandbox.state import State, write_private
+
+TENANT = "K8sMLTenant"
+OTHER_TENANT = "K8sAuditTenant"
+SYSTEM_NAMESPACE = "kubedirector"
+_AUTH_SECRET = "hpecp-ext-auth-secret"
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """Somebody the platform starts with."""
+
+    name: str
+    tenant: str | None
+    role: int
+
+
+def people(students: int) -> list[Person]:
+    """Return who gets an account: administrators, the students, and one stranger."""
+    return [
+        Person("admin", None, 1),
+        Person("instructor", TENANT, 2),
+        *(Person(f"student{number}", TENANT, 3) for number in range(1, students + 1)),
+        # Somebody else's tenant: its shut door is part of the first lab.
+        Person("auditor", OTHER_TENANT, 3),
+    ]
+
+
+def quota(students: int) -> dict[str, str]:
+    """Return a tenant's quota: room for a whole workshop per student, and an end to it."""
+    return {
+        "pods": str(20 + 15 * students),
+        "services": str(30 + 20 * students),
+        "persistentvolumeclaims": str(10 + 5 * students),
+        "count/kubedirectorclusters.kubedirector.hpe.com": str(5 + 5 * students),
+    }
+
+
+def create_accounts(state: State, accounts: Accounts, students: int) -> None:
+    """Create the accounts that are missing and note their passwords on the sheet."""
+    for name in (TENANT, OTHER_TENANT):
+        if name not in {tenant.name for tenant in accounts.tenants()}:
+            accounts.add_tenant(name)
+    for person in people(students):
+        user = accounts.user_named(person.name)
+        if user is None:
+            password = passwords.generate()
+            # The sheet first: an account whose password nobody knows would be lost.
+            _note(state, person, password)
+            user = accounts.add_user(person.name, password, person.role == 1)
+        if person.tenant:
+            accounts.set_role(user, accounts.tenant_named(person.tenant), person.role)
+
+
+def password_file(state: State, user: str) -> Path:
+    """Return the file that holds one user's generated password."""
+    return state.ezmeral / "passwords" / user
+
+
+def _note(state: State, person: Person, password: str) -> None:
+    file = password_file(state, person.name)
+    file.parent.mkdir(exist_ok=True, mode=0o700)
+    write_private(file, password)
+    rows = []
+    if state.credentials.exists():
+        rows = list(csv.DictReader(io.StringIO(state.credentials.read_text())))
+    role = {1: "Site Admin", 2: "Admin", 3: "Member"}[person.role]
+    rows = [row for row in rows if row["user"] != person.name]
+    rows.append(
+        {"user": person.name, "password": password, "tenant": person.tenant or "", "role": role}
+    )
+    sheet = io.StringIO()
+    writer = csv.DictWriter(sheet, ["user", "password", "tenant", "role"], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_private(state.credentials, sheet.getvalue())
+
+
+async def fill_cluster(
+    client: Client, state: State, accounts: Accounts, catalog: Path, limits: dict[str, str]
+) -> None:
+    """Make the tenants' namespaces, the catalogue and what the tenants share."""
+    await tenants.ensure_platform(client)
+    await _create(client, res.NAMESPACES, {"metadata": {"name": SYSTEM_NAMESPACE}}, None)
+    for tenant in accounts.tenants():
+        await tenants.ensure_tenant(client, tenant, state.projects, limits)
+        await _create(client, res.SECRETS, _auth_secret(), tenant.namespace)
+    async for resource, obj in _catalogue(catalog):
+        await _create(client, resource, obj, SYSTEM_NAMESPACE)
+        if resource is res.KDAPPS:
+            for tenant in accounts.tenants():
+                await _create(client, resource, obj, tenant.namespace)
+    await _share(client, accounts.tenant_named(TENANT), catalog)
+
+
+def _auth_secret() -> dict[str, Any]:
+    return {
+        "metadata": {
+            "name": _AUTH_SECRET,
+            "labels": {"kubedirector.hpe.com/secretType": "ext-auth"},
+        },
+        "stringData": {"key": secrets.token_hex(16)},
+    }
+
+
+async def _catalogue(catalog: Path) -> AsyncIterator[tuple[Resource, dict[str, Any]]]:
+    kinds = {"KubeDirectorConfig": res.KDCONFIGS, "KubeDirectorApp": res.KDAPPS}
+    found = [
+        document
+        for file in sorted(catalog.glob("*.yaml"))
+        for document in yaml.safe_load_all(file.read_text())
+        if document and document.get("kind") in kinds
+    ]
+    # The configuration first: it holds the labels every cluster's services get.
+    for document in sorted(found, key=lambda each: each["kind"] != "KubeDirectorConfig"):
+        document["metadata"].pop("namespace", None)
+        yield kinds[document["kind"]], document
+
+
+async def _share(client: Client, tenant: Tenant, catalog: Path) -> None:
+    for file in sorted((catalog / "shared").glob("*.yaml")):
+        await _create(client, res.KDCLUSTERS, yaml.safe_load(file.read_text()), tenant.namespace)
+
+
+async def _create(
+    client: Client, resource: Resource, obj: dict[str, Any], namespace: str | None
+) -> None:
+    """Create the object unless it is there; wait for the parts that are still coming up."""
+    async for attempt in stamina.retry_context(on=_may_pass, timeout=20, wait_max=0.5):
+        with attempt:
+            try:
+                await client.create(resource, obj, namespace)
+            except ApiError as error:
+                if not error.is_already_there:
+                    raise
+
+
+def _may_pass(error: Exception) -> bool:
+    # 404: the resource type is not served yet; 500: its webhook does not answer yet.
+    return isinstance(error, ApiError) and error.status in (404, 409, 429, 500, 503)

@@ -1,0 +1,239 @@
+"""Look at a sandbox from outside: what runs, and what keeps it from working."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import time
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any
+
+import aiohttp
+import psutil
+
+from labsandbox import ports, sandbox
+from labsandbox.client import ApiError, Client, ClientError, Object
+from labsandbox.client.resources import EVENTS, KDCLUSTERS, NAMESPACES, PODS, SERVICES
+from labsandbox.gateway import mapping
+from labsandbox.state import State
+
+_ASK_SECONDS = 10
+_CLOCK_SECONDS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing looked at: whether it is well, and what to do when it is not."""
+
+    ok: bool
+    what: str
+    cure: str = ""
+
+
+def status(place: State) -> dict[str, Any]:
+    """Return what runs, as data."""
+    facts = sandbox.facts(place)
+    found: dict[str, Any] = {
+        "state": str(place.root),
+        "running": facts is not None,
+        "ready": bool(facts and facts.ready),
+    }
+    if facts is None:
+        return found
+    found |= {"phase": facts.phase, "pid": facts.pid, "memory_mb": _memory(facts.pid) >> 20}
+    found["tables"] = asyncio.run(_tables(place)) if facts.ready else {}
+    return found
+
+
+def _memory(pid: int) -> int:
+    """Return the resident memory of the platform and its children that are no pods."""
+    try:
+        process = psutil.Process(pid)
+        family = [process, *process.children(recursive=False)]
+        return sum(int(member.memory_info().rss) for member in family)
+    except psutil.Error:
+        return 0
+
+
+async def _tables(place: State) -> dict[str, list[list[str]]]:
+    async with Client.from_kubeconfig(place.admin_kubeconfig) as client:
+        clusters = await client.list(KDCLUSTERS)
+        pods = await client.list(PODS)
+        services = await client.list(SERVICES, labels=f"{mapping.LABEL}=true")
+    return {
+        "KubeDirector clusters": [
+            ["namespace", "name", "app", "state"],
+            *([*_named(one), one["spec"]["app"], _state(one)] for one in clusters),
+        ],
+        "Pods": [
+            ["namespace", "pods", "phases"],
+            *(
+                [name, str(sum(phases.values())), _phrase(phases)]
+                for name, phases in _phases(pods).items()
+            ),
+        ],
+        "Gateway": [
+            ["namespace", "service", "address"],
+            *(
+                [*_named(service), f"127.0.0.1:{port}"]
+                for service in services
+                for port in mapping.recorded(service).values()
+            ),
+        ],
+    }
+
+
+def _named(obj: Object) -> list[str]:
+    return [obj["metadata"]["namespace"], obj["metadata"]["name"]]
+
+
+def _state(cluster: Object) -> str:
+    return str((cluster.get("status") or {}).get("state") or "new")
+
+
+def _phases(pods: list[Object]) -> dict[str, Counter[str]]:
+    found: dict[str, Counter[str]] = {}
+    for pod in pods:
+        phase = str((pod.get("status") or {}).get("phase", "Pending"))
+        found.setdefault(pod["metadata"]["namespace"], Counter())[phase] += 1
+    return found
+
+
+def _phrase(phases: Counter[str]) -> str:
+    return ", ".join(f"{count} {phase}" for phase, count in sorted(phases.items()))
+
+
+def examine(place: State) -> list[Finding]:
+    """Look at everything that commonly goes wrong."""
+    findings = [_disk(place), _memory_left(), _loopback()]
+    facts = sandbox.facts(place)
+    findings.append(
+        Finding(
+            facts is not None,
+            f"a platform runs in {place.root}",
+            "Start it with `labsandbox up`; `labsandbox logs` says why it ended, if it did.",
+        )
+    )
+    if facts is None:
+        return [*findings, *_ports_free()]
+    findings.append(
+        Finding(facts.ready, f"the platform is ready (it says: {facts.phase})", "Wait, or `logs`.")
+    )
+    return findings + asyncio.run(_examine_cluster(place))
+
+
+def _disk(place: State) -> Finding:
+    folder = place.root if place.root.exists() else place.root.anchor
+    free = shutil.disk_usage(folder).free
+    return Finding(free > 1 << 30, f"{free >> 30} GB of disk are free", "Free at least 1 GB.")
+
+
+def _memory_left() -> Finding:
+    free = psutil.virtual_memory().available
+    return Finding(
+        free > 1 << 30, f"{free >> 20} MB of memory are free", "Close something: labs need 2 GB."
+    )
+
+
+def _loopback() -> Finding:
+    return Finding(
+        ports.is_free(ports.choose(host="127.244.0.1"), "127.244.0.1"),
+        "pods can have addresses of their own (127.244.0.0/16)",
+        "Linux answers on all of 127.0.0.0/8; on macOS add aliases with `ifconfig lo0 alias`.",
+    )
+
+
+def _ports_free() -> list[Finding]:
+    # Not a fault: the platform takes other ports and prints them.
+    return [
+        Finding(True, f"port {port} is {'free' if ports.is_free(port) else 'taken by another'}")
+        for port in (8080, 9500)
+    ]
+
+
+async def _examine_cluster(place: State) -> list[Finding]:
+    try:
+        async with asyncio.timeout(_ASK_SECONDS):
+            async with Client.from_kubeconfig(place.admin_kubeconfig) as client:
+                return await _ask(client)
+    except (ClientError, aiohttp.ClientError, OSError, TimeoutError) as error:
+        return [
+            Finding(
+                False,
+                f"the Kubernetes API answers ({type(error).__name__}: {error})",
+                "Type `labsandbox logs`, then `labsandbox down` and `labsandbox up`.",
+            )
+        ]
+
+
+async def _ask(client: Client) -> list[Finding]:
+    namespaces = await client.list(NAMESPACES)
+    findings = [Finding(True, f"the Kubernetes API answers ({len(namespaces)} namespaces)")]
+    findings.append(await _clock(client))
+    for pod in await client.list(PODS):
+        findings += _pod_findings(pod)
+    try:
+        clusters = await client.list(KDCLUSTERS)
+    except ApiError as error:
+        cure = "The operator has not started; `labsandbox logs`."
+        return [*findings, Finding(False, f"KubeDirector is there ({error})", cure)]
+    for cluster in clusters:
+        findings.append(await _cluster_finding(client, cluster))
+    return findings
+
+
+async def _clock(client: Client) -> Finding:
+    async with client.session.get(f"{client.access.server}/version") as answer:
+        from email.utils import parsedate_to_datetime
+
+        date = answer.headers.get("Date")
+        skew = abs(parsedate_to_datetime(date).timestamp() - time.time()) if date else 0.0
+    return Finding(skew < _CLOCK_SECONDS, f"the clocks agree ({skew:.0f} s)", "Set the clock.")
+
+
+def _pod_findings(pod: Object) -> list[Finding]:
+    name = "/".join(_named(pod))
+    found = []
+    for container in (pod.get("status") or {}).get("containerStatuses") or []:
+        waiting = (container.get("state") or {}).get("waiting") or {}
+        if waiting.get("reason") in (None, "ContainerCreating", "PodInitializing"):
+            continue
+        found.append(
+            Finding(
+                False,
+                f"pod {name} runs ({waiting['reason']}: {waiting.get('message', '')})",
+                f"kubectl describe pod -n {name.replace('/', ' ')}; kubectl logs --previous",
+            )
+        )
+    return found
+
+
+async def _cluster_finding(client: Client, cluster: Object) -> Finding:
+    namespace, name = _named(cluster)
+    state = _state(cluster)
+    rollup = (cluster.get("status") or {}).get("memberStateRollup") or {}
+    troubles = sorted(key for key, value in rollup.items() if value)
+    if state == "configured" and not troubles:
+        return Finding(True, f"kdcluster {namespace}/{name} is configured")
+    said = [_tail(member) for member in _members(cluster)]
+    events = await client.list(
+        EVENTS, namespace, fields=f"involvedObject.name={name},involvedObject.namespace={namespace}"
+    )
+    said += [str(event.get("message")) for event in events[-3:]]
+    words = os.linesep.join(filter(None, said)) or "no events yet"
+    what = f"kdcluster {namespace}/{name} is configured (it is {state}; {', '.join(troubles)})"
+    return Finding(False, what, f"What it said last:{os.linesep}{words}")
+
+
+def _members(cluster: Object) -> list[dict[str, Any]]:
+    roles = (cluster.get("status") or {}).get("roles") or []
+    return [member for role in roles for member in role.get("members") or []]
+
+
+def _tail(member: dict[str, Any]) -> str:
+    detail = member.get("stateDetail") or {}
+    parts = ("configErrorDetail", "startScriptStderrMessage", "schedulingErrorMessage")
+    said = " ".join(str(detail[part]) for part in parts if detail.get(part))
+    return f"{member.get('pod')}: {said}" if said else ""
