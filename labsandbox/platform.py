@@ -34,6 +34,7 @@ log = logging.getLogger("labsandbox.platform")
 KUBERNETES_PORT, REST_PORT = 9500, 8080
 _APISERVER_SECONDS = 30
 _LONGEST_PAUSE = 10.0
+_CATALOG = Path(__file__).parents[1] / "catalog"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +44,7 @@ class Options:
     students: int = 1
     session_seconds: float = 1440 * 60
     host: str = "127.0.0.1"
-    catalog: Path = Path(__file__).parents[1] / "catalog"
+    catalog: Path = _CATALOG
 
 
 class Platform:
@@ -201,7 +202,7 @@ def main(words: list[str] | None = None) -> int:
     parser.add_argument("--state", type=Path, required=True)
     parser.add_argument("--students", type=int, default=1)
     parser.add_argument("--session-seconds", type=float, default=1440 * 60)
-    parser.add_argument("--catalog", type=Path, default=Options.catalog)
+    parser.add_argument("--catalog", type=Path, default=_CATALOG)
     given = parser.parse_args(words)
     state = State.at(given.state)
     lock = hold(state)

@@ -164,7 +164,7 @@ class FrontDoor:
         if request.query.get("token", "").lower() in ("true", "1"):
             token, _ = self.accounts.issue_session_token(session)
         return web.Response(
-            text=kubeconfig.render(session, self.place, token),
+            body=kubeconfig.render(session, self.place, token).encode(),
             headers={
                 "Content-Type": "text/yaml",
                 "Content-Disposition": 'attachment; filename="config"',
