@@ -1,0 +1,9 @@
+"""Reads the protobuf bodies kubectl sends; answers are always JSON.
+
+A body is the magic ``k8s\\0`` and a ``runtime.Unknown`` message: the type's name and its bytes.
+"""
+
+from labsandbox.apiserver.protobuf.decoding import Malformed, decode
+from labsandbox.apiserver.protobuf.wire import MAGIC
+
+__all__ = ["MAGIC", "Malformed", "decode"]
