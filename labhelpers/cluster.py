@@ -1,0 +1,121 @@
+"""The real Kubernetes clients, and what a lab asks of a KubeDirector cluster again and again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import yaml
+from kubernetes import client, config
+
+from labhelpers.live import Live
+from labhelpers.session import SignInNeeded
+from labhelpers.settings import settings
+from labhelpers.wait import WaitTimeout, wait
+
+__all__ = ["KUBEDIRECTOR", "Clients", "apply", "connect", "endpoints", "wait_configured"]
+
+# group, version and plural: how the official client names a custom resource
+KUBEDIRECTOR = {"group": "kubedirector.hpe.com", "version": "v1beta1"}
+_GATEWAY = "hpecp-internal-gateway/"
+
+
+@dataclass(frozen=True)
+class Clients:
+    """The official client's APIs, and the namespace your tenant lives in."""
+
+    core: Any  # CoreV1Api
+    apps: Any  # AppsV1Api
+    custom: Any  # CustomObjectsApi
+    auth: Any  # AuthorizationV1Api
+    namespace: str
+
+
+def connect() -> Clients:
+    """Return clients for the kubeconfig of lab core-01; say so when the session is over."""
+    path = settings().kubeconfig
+    if not path.exists():
+        raise SignInNeeded(f"Expected a kubeconfig at {path}: run lab core-01 first.")
+    current = next(
+        context
+        for context in yaml.safe_load(path.read_text("utf-8"))["contexts"]
+        if context["name"] == config.list_kube_config_contexts(str(path))[1]["name"]
+    )
+    api = config.new_client_from_config(str(path))
+    try:
+        client.AuthenticationV1Api(api).create_self_subject_review(client.V1SelfSubjectReview())
+    except client.ApiException as error:
+        if error.status not in (401, 403):
+            raise
+        raise SignInNeeded(
+            "Your session is over. Run `from labhelpers.session import renew; renew()` in a cell, "
+            "then this cell again: nothing is lost."
+        ) from None
+    return Clients(
+        client.CoreV1Api(api),
+        client.AppsV1Api(api),
+        client.CustomObjectsApi(api),
+        client.AuthorizationV1Api(api),
+        current["context"].get("namespace", "default"),
+    )
+
+
+def apply(clients: Clients, plural: str, manifest: dict[str, Any]) -> dict[str, Any]:
+    """Create a KubeDirector object, or merge the manifest into the one that is there."""
+    where = {**KUBEDIRECTOR, "namespace": clients.namespace, "plural": plural}
+    try:
+        made: dict[str, Any] = clients.custom.create_namespaced_custom_object(
+            body=manifest, **where
+        )
+    except client.ApiException as error:
+        if error.status != 409:
+            raise
+        made = clients.custom.patch_namespaced_custom_object(
+            name=manifest["metadata"]["name"], body=manifest, **where
+        )
+    return made
+
+
+def wait_configured(clients: Clients, name: str, deadline: float = 180) -> dict[str, Any]:
+    """Wait until a kdcluster is configured and all its members are well; show it live."""
+    where = {**KUBEDIRECTOR, "namespace": clients.namespace, "plural": "kubedirectorclusters"}
+    live = Live(f"kdcluster {name}")
+
+    def look() -> tuple[str, str]:
+        status = clients.custom.get_namespaced_custom_object(name=name, **where).get("status") or {}
+        rollup = status.get("memberStateRollup") or {}
+        return status.get("state", "new"), ", ".join(sorted(k for k, v in rollup.items() if v))
+
+    try:
+        wait(
+            f"kdcluster {name} to be configured",
+            look,
+            until=lambda seen: seen == ("configured", ""),
+            deadline=deadline,
+            every=0.3,
+            ignoring=(OSError, client.ApiException),
+            on_change=lambda seen: live.add(" – ".join(part for part in seen if part)),
+        )
+    except WaitTimeout as late:
+        raise WaitTimeout(f"{late} Its last events: {_events(clients, name)}") from None
+    found: dict[str, Any] = clients.custom.get_namespaced_custom_object(name=name, **where)
+    return found
+
+
+def endpoints(clients: Clients, kdcluster: str, role: str) -> dict[int, str]:
+    """Return service port -> https address at the gateway, for one role of a kdcluster."""
+    selector = f"kubedirector.hpe.com/kdcluster={kdcluster},kubedirector.hpe.com/role={role}"
+    services = clients.core.list_namespaced_service(clients.namespace, label_selector=selector)
+    return {
+        int(key.removeprefix(_GATEWAY)): f"https://{value}"
+        for service in services.items
+        for key, value in (service.metadata.annotations or {}).items()
+        if key.startswith(_GATEWAY)
+    }
+
+
+def _events(clients: Clients, name: str) -> str:
+    events = clients.core.list_namespaced_event(
+        clients.namespace, field_selector=f"involvedObject.name={name}"
+    ).items
+    return "; ".join(event.message for event in events[-3:]) or "none"

@@ -1,0 +1,55 @@
+"""A live line: grows while you wait, and is readable text when nobody watches."""
+
+from __future__ import annotations
+
+import html
+import time
+from typing import Any
+
+__all__ = ["Live"]
+
+
+class Live:
+    """Show what changes, one entry after another, in the same place.
+
+    >>> live = Live("kdcluster demo")
+    >>> live.add("creating")
+    kdcluster demo: creating
+    >>> live.add("configured")
+    kdcluster demo: configured
+    """
+
+    def __init__(self, title: str) -> None:
+        self.title = title
+        self.seen: list[tuple[float, str]] = []
+        self._begun = time.monotonic()
+        self._handle: Any = None
+
+    def add(self, what: str) -> None:
+        """Add an entry and show all of them."""
+        self.seen.append((time.monotonic() - self._begun, what))
+        from IPython.core.getipython import get_ipython
+
+        if get_ipython() is None:
+            print(f"{self.title}: {what}")
+            return
+        from IPython.display import display
+
+        bundle = {"text/plain": self._text(), "text/html": self._html()}
+        if self._handle is None:
+            self._handle = display(bundle, raw=True, display_id=True)  # type: ignore[no-untyped-call]
+        else:
+            self._handle.update(bundle, raw=True)
+
+    def _text(self) -> str:
+        return f"{self.title}: " + " → ".join(what for _, what in self.seen)
+
+    def _html(self) -> str:
+        rows = "".join(
+            f"<li><span style='color:#555'>{seconds:.1f} s</span> {html.escape(what)}</li>"
+            for seconds, what in self.seen
+        )
+        return (
+            f"<div role='log' aria-live='polite'><b>{html.escape(self.title)}</b>"
+            f"<ul style='margin:.2em 0'>{rows}</ul></div>"
+        )
