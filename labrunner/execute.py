@@ -23,6 +23,7 @@ from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernel
 
 from labrunner.source import STEP
 
+BEGUN = time.monotonic()
 CHECKPOINT = "application/vnd.labs.checkpoint+json"
 
 
@@ -69,15 +70,14 @@ def main(job_file: str) -> int:
     job = json.loads(Path(job_file).read_text("utf-8"))
     memory = Memory()
     memory.start()
-    started = time.monotonic()
     error = run(job)
-    emit("end", ok=error is None, seconds=time.monotonic() - started, peak=memory.stop())
+    emit("end", ok=error is None, peak=memory.stop())
     return 0 if error is None else 1
 
 
 def run(job: dict[str, Any]) -> dict[str, Any] | None:
     """Run all cells; return what failed, or None."""
-    notebook = parameterize(nbformat.read(job["notebook"], as_version=4), job["parameters"])
+    notebook = load(job["notebook"], job["parameters"])
     if job.get("only_tags"):
         notebook.cells = [
             cell
@@ -94,9 +94,7 @@ def run(job: dict[str, Any]) -> dict[str, Any] | None:
             number, title = titles[cell_index]
             emit("step", number=number, title=title, of=max(step for step, _ in titles.values()))
 
-    def complete(cell: Any, cell_index: int) -> None:
-        if cell.cell_type != "code":
-            return
+    def executed(cell: Any, cell_index: int, execute_reply: Any) -> None:
         cell.metadata["seconds"] = round(time.monotonic() - times[cell_index], 3)
         for found in checkpoints(cell):
             emit("checkpoint", **{"step": titles[cell_index][0], **_known(found)})
@@ -108,7 +106,8 @@ def run(job: dict[str, Any]) -> dict[str, Any] | None:
         kernel_name="python3",
         resources={"metadata": {"path": job["folder"]}},
         on_cell_start=start,
-        on_cell_complete=complete,
+        on_cell_executed=executed,
+        record_timing=False,
     )
     try:
         client.execute()
@@ -119,13 +118,14 @@ def run(job: dict[str, Any]) -> dict[str, Any] | None:
     return None
 
 
-def parameterize(notebook: Any, values: dict[str, Any]) -> Any:
-    """Insert a cell with the given values after the parameters cell, as papermill does."""
-    if not values:
-        return notebook
+def load(path: str, values: dict[str, Any]) -> Any:
+    """Read a notebook; papermill inserts the given values after its parameters cell."""
+    if not values:  # importing papermill takes most of a second
+        return nbformat.read(path, as_version=4)
+    from papermill.iorw import load_notebook_node
     from papermill.parameterize import parameterize_notebook
 
-    return parameterize_notebook(notebook, values)
+    return parameterize_notebook(load_notebook_node(path), values)
 
 
 def steps_of(notebook: Any) -> dict[int, tuple[int, str]]:
@@ -150,7 +150,8 @@ def checkpoints(cell: Any) -> list[dict[str, Any]]:
 
 def emit(event: str, **fields: Any) -> None:
     """Tell the runner what happened, as one line."""
-    print(json.dumps({"event": event, **fields}), flush=True)
+    at = round(time.monotonic() - BEGUN, 3)
+    print(json.dumps({"event": event, "at": at, **fields}), flush=True)
 
 
 def _known(record: dict[str, Any]) -> dict[str, Any]:

@@ -1,0 +1,137 @@
+"""The `labs` command: build, check, replay and look after the labs."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from labrunner import curriculum as curricula
+from labrunner import notebook
+from labrunner.errors import LabError
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None)
+console = Console(highlight=False, soft_wrap=True)
+
+Labs = Annotated[list[str] | None, typer.Argument(help="Ids such as core/03; all when absent.")]
+
+
+@app.command("list")
+def list_labs() -> None:
+    """List the labs, in the order they are meant to be done."""
+    for lab in curricula.load().labs:
+        needs = f"  needs {', '.join(lab.needs)}" if lab.needs else ""
+        console.print(f"{lab.id:<12} {lab.title:<40} {lab.minutes:>3} min  {lab.level}{needs}")
+
+
+@app.command()
+def build(labs: Labs = None) -> None:
+    """Build notebooks from notebooks/_src, and the table of labs in the README."""
+    from labrunner import readme
+
+    curriculum = curricula.load()
+    for lab in curriculum.pick(labs or ()):
+        path = curriculum.notebook(lab)
+        word = "wrote" if notebook.save(path, notebook.build(curriculum, lab)) else "unchanged"
+        console.print(f"{word}  {path.relative_to(curriculum.root)}")
+    if readme.save(curriculum):
+        console.print("wrote  README.md")
+
+
+@app.command()
+def pull(labs: Labs = None) -> None:
+    """Take edits made in a notebook back into its source."""
+    import json
+
+    from labrunner import source
+
+    curriculum = curricula.load()
+    for lab in curriculum.pick(labs or ()):
+        if notebook.is_current(curriculum, lab):
+            continue
+        edited = json.loads(curriculum.notebook(lab).read_text("utf-8"))
+        path = curriculum.source(lab)
+        notebook.save(path, notebook.text_of(edited, source.read(path)))
+        notebook.save(curriculum.notebook(lab), notebook.build(curriculum, lab))
+        console.print(f"pulled  {path.relative_to(curriculum.root)}")
+
+
+@app.command()
+def check(labs: Labs = None) -> None:
+    """Check the labs against the rules of the house."""
+    from labrunner import rules
+
+    curriculum = curricula.load()
+    findings = [
+        finding for lab in curriculum.pick(labs or ()) for finding in rules.check(curriculum, lab)
+    ]
+    for finding in findings:
+        console.print(str(finding))
+    if findings:
+        raise LabError(f"{len(findings)} findings. Edit notebooks/_src, then type `labs check`.")
+    console.print("All rules kept.")
+
+
+@app.command()
+def replay(
+    first: Annotated[str | None, typer.Option("--from", help="Start at this lab.")] = None,
+    only: Annotated[str | None, typer.Option(help="Run only these: core/03,core/04.")] = None,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", help="A parameter: name=value, repeatable.")
+    ] = None,
+    rows: Annotated[int | None, typer.Option(help="Short for --set rows=N.")] = None,
+    parameters: Annotated[
+        Path | None, typer.Option(help="A TOML, YAML or JSON file of parameters.")
+    ] = None,
+    jobs: Annotated[int, typer.Option(help="Labs at the same time.", min=1)] = 1,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on where a run broke.")] = False,
+    again: Annotated[
+        bool, typer.Option("--again", help="Run each lab twice and compare its marked cells.")
+    ] = False,
+    solutions: Annotated[
+        bool, typer.Option("--solutions", help="Run the exercises with their solutions.")
+    ] = False,
+    platform: Annotated[
+        Path | None, typer.Option(help="Settings of a platform that exists (NAME=value).")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Where the report goes.")] = None,
+    timeout: Annotated[int, typer.Option(help="Seconds for one cell.", min=1)] = 3600,
+) -> None:
+    """Run labs headlessly and write build/replay/report.html."""
+    from labrunner import session
+    from labrunner.replay import Plan
+    from labrunner.settings import parse, read_file
+
+    curriculum = curricula.load()
+    given: dict[str, Any] = read_file(parameters) if parameters else {}
+    given.update(parse(text) for text in set_ or ())
+    if rows is not None:
+        given["rows"] = rows
+    plan = Plan(
+        labs=curriculum.pick(only.split(",") if only else (), first),
+        out=out or curriculum.root / "build" / "replay",
+        given=given,
+        jobs=jobs,
+        resume=resume,
+        again=again,
+        solutions=solutions,
+        platform=platform,
+        timeout=timeout,
+    )
+    take_away = curriculum.root / "build" / "takeaway.zip" if out is None else out / "takeaway.zip"
+    raise typer.Exit(session.replay(curriculum, plan, console, take_away))
+
+
+def main() -> None:
+    """Run the command line; an error on purpose is one sentence and status 1."""
+    try:
+        app(standalone_mode=True)
+    except LabError as error:
+        print(f"labs: {error}", file=sys.stderr)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        print("labs: interrupted; everything started was taken down.", file=sys.stderr)
+        sys.exit(130)

@@ -1,0 +1,124 @@
+"""One lab, read and cut into its sections, for the rules to look at."""
+
+from __future__ import annotations
+
+import ast
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from labrunner import source
+from labrunner.curriculum import Curriculum, Lab
+from labrunner.errors import BadSource
+from labrunner.notebook import cells_of
+from labrunner.source import Cell
+
+MAGIC = re.compile(r"^\s*[%!]")
+CELL_MAGIC = re.compile(r"^%%(\w+)")
+
+
+@dataclass(frozen=True)
+class Section:
+    """A `## ` heading and the cells below it."""
+
+    title: str
+    cells: tuple[Cell, ...]
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A lab as its rules see it."""
+
+    lab: Lab
+    root: Path
+    folder: Path
+    cells: tuple[Cell, ...]  # as a learner gets them
+    written: tuple[Cell, ...]  # as the author wrote them
+    sections: tuple[Section, ...]
+
+    @property
+    def is_lab(self) -> bool:
+        """Tell a lab from a page such as the start."""
+        return self.lab.kind == "lab"
+
+    @property
+    def code(self) -> list[Cell]:
+        """Return the code cells."""
+        return [cell for cell in self.cells if cell.kind == "code"]
+
+    @property
+    def prose(self) -> list[Cell]:
+        """Return the text cells, folded solutions left out."""
+        return [
+            cell for cell in self.cells if cell.kind == "markdown" and "solution" not in cell.tags
+        ]
+
+    def section(self, title: str) -> Section | None:
+        """Return the section of this title."""
+        return next((found for found in self.sections if found.title == title), None)
+
+    def steps(self) -> list[Section]:
+        """Return the numbered sections."""
+        return [found for found in self.sections if re.match(r"\d+\. ", found.title)]
+
+
+def read(curriculum: Curriculum, lab: Lab) -> Draft:
+    """Read a lab for its rules."""
+    path = curriculum.source(lab)
+    cells = tuple(cells_of(curriculum, lab))
+    return Draft(
+        lab,
+        curriculum.root,
+        curriculum.notebook(lab).parent,
+        cells,
+        tuple(source.read(path)),
+        tuple(_sections(cells)),
+    )
+
+
+def code_lines(text: str) -> list[str]:
+    """Return the lines of a cell that are neither empty nor comments.
+
+    >>> code_lines("# why\\nx = 1\\n\\ny = 2  # and this")
+    ['x = 1', 'y = 2  # and this']
+    """
+    return [line for line in text.splitlines() if line.strip() and not line.strip().startswith("#")]
+
+
+def python_of(text: str) -> ast.Module:
+    """Parse a code cell without its magics; raise BadSource where it is no Python."""
+    first = text.lstrip().splitlines()[0] if text.strip() else ""
+    magic = CELL_MAGIC.match(first)
+    if magic and magic[1] not in ("time", "timeit", "capture"):
+        return ast.Module([], [])
+    lines = ["pass" if MAGIC.match(line) else line for line in text.splitlines()]
+    indented = [_keep_indent(old, new) for old, new in zip(text.splitlines(), lines, strict=True)]
+    try:
+        return ast.parse("\n".join(indented))
+    except SyntaxError as error:
+        raise BadSource(
+            f"Expected Python in a cell, found line {error.lineno}: {error.msg}."
+        ) from error
+
+
+def words(text: str) -> list[str]:
+    """Return the words of a text cell: no code, no tables' rulers, no link targets, no markup."""
+    text = re.sub(r"```.*?```", " ", text, flags=re.S)
+    text = re.sub(r"<[^>]+>", " ", text)
+    text = re.sub(r"\]\([^)]*\)", "]", text)
+    return re.findall(r"[A-Za-z][\w'’-]*", re.sub(r"`[^`]*`", "word", text))
+
+
+def _keep_indent(old: str, new: str) -> str:
+    return old[: len(old) - len(old.lstrip())] + new if new == "pass" else new
+
+
+def _sections(cells: tuple[Cell, ...]) -> list[Section]:
+    found: list[tuple[str, list[Cell]]] = []
+    for cell in cells:
+        heading = re.search(r"^## (.+?)\s*$", cell.text, re.M) if cell.kind == "markdown" else None
+        if heading:
+            found.append((heading[1], []))
+        if found:
+            found[-1][1].append(cell)
+    return [Section(title, tuple(inside)) for title, inside in found]

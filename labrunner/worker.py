@@ -1,0 +1,77 @@
+"""Start a lab's process, read its events, end it with everything below it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from labrunner.curriculum import Lab
+from labrunner.outcome import Outcome
+
+
+class Worker:
+    """One lab's process; events go to `tell` as they come."""
+
+    def __init__(
+        self, lab: Lab, job: Mapping[str, Any], work: Path, environment: Mapping[str, str]
+    ):
+        work.mkdir(parents=True, exist_ok=True)
+        name = lab.id.replace("/", "-")
+        self.log = work / f"{name}.log"
+        job_file = work / f"{name}.json"
+        job_file.write_text(json.dumps(job), "utf-8")
+        with self.log.open("wb") as words:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "labrunner.execute", str(job_file)],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=words,
+                text=True,
+                env=dict(environment),
+                cwd=job["folder"],
+            )
+
+    def follow(self, outcome: Outcome, tell: Callable[[Outcome], None]) -> None:
+        """Take events until the process ends; a silent end is a failure too."""
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            with contextlib.suppress(json.JSONDecodeError):
+                outcome.take(json.loads(line))
+            tell(outcome)
+        status = self.process.wait()
+        if outcome.status not in ("passed", "failed"):
+            words = self.log.read_text("utf-8", "replace").strip().splitlines()[-15:]
+            outcome.fail("LabEnded", f"the lab's process ended with status {status}")
+            if outcome.error is not None:
+                outcome.error["trace"] = "\n".join(words)
+        tell(outcome)
+
+    def stop(self) -> None:
+        """End the process and everything below it; a second call does nothing."""
+        with contextlib.suppress(psutil.Error):
+            top = psutil.Process(self.process.pid)
+            tree = [top, *top.children(recursive=True)]
+            for process in tree:
+                with contextlib.suppress(psutil.Error):
+                    process.terminate()
+            for process in psutil.wait_procs(tree, timeout=5)[1]:
+                with contextlib.suppress(psutil.Error):
+                    process.kill()
+
+
+@contextlib.contextmanager
+def none_left(workers: list[Worker]) -> Iterator[None]:
+    """Stop every worker that is still there on the way out."""
+    try:
+        yield
+    finally:
+        for worker in workers:
+            if worker.process.poll() is None:
+                worker.stop()
