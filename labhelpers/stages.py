@@ -1,0 +1,79 @@
+"""Show what Spark is doing while a cell runs, in one line that goes away when it is done.
+
+Spark's own progress bar writes to the terminal that Jupyter was started from. This one writes
+where the learner looks, and only when a cell takes longer than two seconds.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from typing import Any
+
+from pyspark.sql import SparkSession
+
+__all__ = ["describe", "show"]
+
+PATIENCE = 2.0
+EVERY = 0.5
+
+_watch: dict[str, Any] = {}
+
+
+def show(spark: SparkSession) -> None:
+    """Show the progress of this session's jobs under each cell; in a notebook only."""
+    try:
+        from IPython.core.getipython import get_ipython
+    except ImportError:
+        return
+    shell = get_ipython()
+    if shell is None or not hasattr(shell, "kernel") or _watch.get("shell") is shell:
+        _watch["spark"] = spark
+        return
+    _watch.update(shell=shell, spark=spark)
+    shell.events.register("pre_run_cell", _begin)
+    shell.events.register("post_run_cell", _end)
+
+
+def describe(spark: SparkSession) -> str:
+    """Say which stages run and how far they are; nothing when none runs."""
+    tracker = spark.sparkContext.statusTracker()
+    parts = []
+    for stage in tracker.getActiveStageIds():
+        info = tracker.getStageInfo(stage)
+        if info is not None and info.numTasks:
+            parts.append(f"stage {stage}: {info.numCompletedTasks} of {info.numTasks} tasks")
+    return "Spark " + ", ".join(parts) if parts else ""
+
+
+def _begin(*_: object) -> None:
+    done = threading.Event()
+    thread = threading.Thread(target=_follow, args=(_watch["spark"], done), daemon=True)
+    _watch.update(done=done, thread=thread)
+    thread.start()
+
+
+def _end(*_: object) -> None:
+    done = _watch.pop("done", None)
+    if done is not None:
+        done.set()
+        _watch.pop("thread").join(5)
+
+
+def _follow(spark: SparkSession, done: threading.Event) -> None:
+    """Rewrite one line until the cell ends, then wipe it."""
+    started, shown = time.monotonic(), 0
+    if done.wait(PATIENCE):
+        return
+    while not done.wait(EVERY):
+        try:
+            text = describe(spark)
+        except Exception:  # the session was stopped by the cell: nothing left to show
+            break
+        if text:
+            line = f"{text}, {time.monotonic() - started:.0f} s"
+            print("\r" + line.ljust(shown), end="", file=sys.stderr, flush=True)
+            shown = len(line)
+    if shown:
+        print("\r" + " " * shown + "\r", end="", file=sys.stderr, flush=True)
