@@ -1,0 +1,1 @@
+"""The deployment engine: serves the models whose ConfigMaps are connected to its cluster."""

@@ -1,0 +1,123 @@
+"""The role LoadBalancer: 32700 spreads requests over the RESTServers, 8081 shows how."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import html
+import logging
+import os
+import time
+from typing import Any
+
+from labapps import applied
+from labapps.asgi import Problem, Reply, Request
+from labapps.configmeta import CONFIGMETA, Configmeta, follow
+from labapps.deployment.backends import Backends
+from labapps.deployment.balancer import Balancer
+from labapps.place import Place
+from labapps.server import bind, reply_with, serve
+
+__all__ = ["run"]
+
+log = logging.getLogger(__name__)
+FRONT, API, STATS = 32700, 10001, 8081
+SERVER_PORT = 10001
+
+
+async def run(place: Place, meta: Configmeta) -> None:
+    """Balance until SIGTERM."""
+    backends = Backends(SERVER_PORT)
+    balancer = Balancer(backends, limit=int(os.environ.get("BODY_LIMIT", 16 << 20)))
+    watcher = asyncio.create_task(backends.watch())
+    follower = asyncio.create_task(_follow(place, backends))
+    await balancer.start(place.listen, FRONT)
+    status = Status(balancer)
+    sockets = bind(place.listen, [API, STATS])
+    try:
+        await serve(reply_with(status.handle), sockets, grace=2)
+        await balancer.drain()
+    finally:
+        for task in (watcher, follower):
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+
+
+async def _follow(place: Place, backends: Backends) -> None:
+    async for meta in follow(place.path(CONFIGMETA)):
+        backends.replace(member.host for member in meta.members("RESTServer"))
+        backends.changed.set()
+        if backends.all:
+            await _first_up(backends)
+        applied.report(place, meta.digest)
+
+
+async def _first_up(backends: Backends, patience: float = 60.0) -> None:
+    """Wait for one healthy server: before that, "configured" would be a promise we break."""
+    deadline = time.monotonic() + patience
+    while time.monotonic() < deadline and not any(b.up for b in backends.all.values()):
+        await asyncio.sleep(0.05)
+
+
+class Status:
+    """The pages about the balancer itself."""
+
+    def __init__(self, balancer: Balancer) -> None:
+        self.balancer = balancer
+        self.started = time.time()
+
+    async def handle(self, request: Request) -> Reply:
+        path = request.path.rstrip("/")
+        if path == "/health":
+            up = any(b.up for b in self.balancer.backends.all.values())
+            return Reply.json({"status": "ok" if up else "no server"}, 200 if up else 503)
+        if path == "/metrics":
+            return Reply.text(self.metrics(), "text/plain; version=0.0.4; charset=utf-8")
+        if path in ("/stats.json", "/stats"):
+            return Reply.json(self.describe())
+        if path == "":
+            return Reply.text(self.page(), "text/html; charset=utf-8")
+        raise Problem(
+            404,
+            f"There is no {request.path} here.",
+            expected=["/", "/stats", "/health", "/metrics"],
+            hint=f"predictions are asked at port {FRONT}",
+        )
+
+    def describe(self) -> dict[str, Any]:
+        backends = self.balancer.backends
+        return {
+            "balancer": "labapps",
+            "seconds": round(time.time() - self.started),
+            "clients": len(self.balancer.fronts),
+            "retries": self.balancer.retries,
+            "answers": {str(k): v for k, v in sorted(self.balancer.answers.items())},
+            "servers": [b.describe() for b in [*backends.all.values(), *backends.leaving]],
+        }
+
+    def metrics(self) -> str:
+        lines = [f"balancer_retries_total {self.balancer.retries}"]
+        for status, count in sorted(self.balancer.answers.items()):
+            lines.append(f'balancer_answers_total{{status="{status}"}} {count}')
+        for b in self.balancer.backends.all.values():
+            lines.append(f'balancer_server_up{{server="{b.host}"}} {int(b.up)}')
+            lines.append(f'balancer_server_requests_total{{server="{b.host}"}} {b.total}')
+            lines.append(f'balancer_server_active{{server="{b.host}"}} {b.active}')
+        return "\n".join(lines) + "\n"
+
+    def page(self) -> str:
+        facts = self.describe()
+        columns = ["server", "state", "active", "total", "failures", "reason"]
+        rows = "".join(
+            "<tr>" + "".join(f"<td>{html.escape(str(s[c]))}</td>" for c in columns)
+            for s in facts["servers"]
+        )
+        head = "".join(f"<th>{c}</th>" for c in columns)
+        return (
+            "<!doctype html><html lang='en'><meta charset='utf-8'><meta http-equiv='refresh' "
+            "content='2'><title>Load balancer</title><style>body{font:16px system-ui;margin:2rem}"
+            "td,th{text-align:left;padding:.2rem 1rem}</style><h1>Load balancer</h1>"
+            f"<p>{facts['clients']} clients, {facts['retries']} retries, answers "
+            f"{html.escape(str(facts['answers']))}</p><table><tr>{head}</tr>{rows}</table>"
+        )

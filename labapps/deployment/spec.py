@@ -1,0 +1,135 @@
+"""What a connected model ConfigMap asks for."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from labapps import source
+from labapps.place import PathError, Place
+
+__all__ = ["KEYS", "ModelSpec", "SpecError", "read_spec"]
+
+KEYS = ("name", "model-version", "path", "scoring-path", "description", "modelType")
+PICKLES = (".pkl", ".pickle", ".dat", ".joblib", ".sav")
+FORMATS = {".skops": "skops", ".onnx": "onnx", ".json": "xgboost", ".ubj": "xgboost"}
+FORMATS |= dict.fromkeys(PICKLES, "pickle")
+NEEDS = {
+    "skops": ["skops.io", "sklearn.ensemble"],
+    "onnx": ["numpy", "onnxruntime"],
+    "xgboost": ["numpy", "xgboost"],
+    "pickle": ["sklearn.ensemble", "pickle", "joblib"],
+}
+
+
+class SpecError(ValueError):
+    """A model cannot be served as its ConfigMap describes it."""
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """A model to serve. Two equal specs need no reload."""
+
+    configmap: str
+    name: str
+    version: str
+    description: str
+    path: str
+    scoring: str
+    format: str
+    contract: str  # "script" (argv[1] in, print out), "functions" (load, predict) or "native"
+    features: tuple[str, ...]
+    needs: tuple[str, ...]
+    stamp: tuple[int, ...]
+
+    @property
+    def key(self) -> tuple[str, str]:
+        return self.name, self.version
+
+    @property
+    def label(self) -> str:
+        return f"{self.name}/{self.version}"
+
+
+def read_spec(configmap: dict[str, Any], place: Place) -> ModelSpec:
+    """Turn a connected ConfigMap into a spec; SpecError says what is wrong with it."""
+    title = str((configmap.get("metadata") or {}).get("name") or "?")
+    data = {k: str(v).strip() for k, v in (configmap.get("data") or {}).items()}
+    name, version = data.get("name", ""), data.get("model-version", "")
+    missing = [k for k in ("name", "model-version", "path") if not data.get(k)]
+    if missing:
+        raise SpecError(
+            f"ConfigMap {title}: expected the keys name, model-version and path; "
+            f"found no {', '.join(missing)}."
+        )
+    if "/" in name + version:
+        raise SpecError(f"ConfigMap {title}: name and model-version become a URL: no '/' in them.")
+    model = _file(title, "path", data["path"], place)
+    kind = FORMATS.get(model.suffix.lower())
+    scoring: Path | None = None
+    contract, needs = "native", list(NEEDS.get(kind or "", []))
+    if data.get("scoring-path"):
+        scoring = _file(title, "scoring-path", data["scoring-path"], place)
+        contract, more = _contract(title, scoring)
+        needs += [m for m in more if m not in needs]
+    if kind is None and contract == "native":
+        raise SpecError(
+            f"ConfigMap {title}: expected a model that ends in {', '.join(FORMATS)} or a "
+            f"scoring-path; found path {data['path']!r} alone."
+        )
+    stamps = [os.stat(f) for f in (model, scoring) if f is not None]
+    return ModelSpec(
+        configmap=title,
+        name=name,
+        version=version,
+        description=data.get("description", ""),
+        path=str(model),
+        scoring=str(scoring or ""),
+        format=kind or "other",
+        contract=contract,
+        features=_features(title, data.get("features", "")),
+        needs=tuple(needs),
+        stamp=tuple(n for s in stamps for n in (s.st_mtime_ns, s.st_size, s.st_ino)),
+    )
+
+
+def _file(title: str, key: str, path: str, place: Place) -> Path:
+    try:
+        found = place.resolve(path)
+    except PathError as error:
+        raise SpecError(f"ConfigMap {title}, key {key}: {error}") from error
+    if not found.is_file():
+        raise SpecError(
+            f"ConfigMap {title}, key {key}: expected a file at {path}; found none. "
+            f"List what is there: ls {path.rpartition('/')[0] or '/bd-fs-mnt/project_repo'}"
+        )
+    return found
+
+
+def _contract(title: str, script: Path) -> tuple[str, list[str]]:
+    try:
+        text = script.read_bytes()
+        names = source.functions(text, script.name)
+        return (
+            "functions" if {"load", "predict"} <= names else "script",
+            [m for m in source.imports(text, script.name) if source.importable(m)],
+        )
+    except (SyntaxError, ValueError) as error:
+        raise SpecError(
+            f"ConfigMap {title}: the scoring script {script.name} is not Python: {error}"
+        ) from error
+
+
+def _features(title: str, text: str) -> tuple[str, ...]:
+    """Read the optional key `features`: a JSON list, or names with commas between them."""
+    if not text:
+        return ()
+    if not text.startswith("["):
+        return tuple(part.strip() for part in text.split(",") if part.strip())
+    try:
+        return tuple(str(name) for name in json.loads(text))
+    except ValueError as error:
+        raise SpecError(f"ConfigMap {title}: key features is not a JSON list: {error}") from error
