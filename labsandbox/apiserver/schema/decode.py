@@ -102,7 +102,7 @@ def _struct(value: dict[str, Any], node: Node, run: Decoding, path: str, names: 
             if found or field.pointer or field.always or (type(found) is float and found):
                 out[name] = found
         elif field.always:
-            out[name] = zero(field.node)
+            out[name] = None if field.pointer else zero(field.node)
     return out
 
 
