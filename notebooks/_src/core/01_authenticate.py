@@ -1,0 +1,343 @@
+# %% [markdown]
+# # Lab core-01: Authenticate
+#
+# Sign in to the platform over its REST API and get the file every Kubernetes client needs.
+
+# %% [markdown]
+# ## What you will build
+#
+# - A **session**: you trade a password for a key that ends by itself.
+# - A **kubeconfig**: the file that tells `kubectl` and Python where the cluster is and who you are.
+# - A list of what you may do, and a door that stays shut because it is not yours.
+#
+# ![A password becomes a session, a session becomes a kubeconfig, and the kubeconfig opens your
+# own namespace but no other.](../../Pictures/core-01-authenticate.svg)
+
+# %% [markdown]
+# ## Before you start
+#
+# | Need | Why | Check |
+# |---|---|---|
+# | A running platform | This lab talks to it | `labsandbox status`, or your administrator |
+# | Your user name and tenant | The platform asks who you are | `EZMERAL_USER`, `EZMERAL_TENANT` |
+# | The platform's certificate | You verify whom you tell your password | `EZMERAL_CA` |
+
+# %% [markdown]
+# ## Parameters
+#
+# Names that differ from site to site. Your own name, tenant and password come from the
+# environment: a notebook is shared, a password is not.
+
+# %% tags=["parameters"]
+other_tenant: str = "K8sAuditTenant"  # a tenant you are not a member of
+other_namespace: str = "k8saudittenant"  # the namespace behind it
+
+# %% [markdown]
+# ## Setup
+
+# %%
+import time
+
+import requests
+import yaml
+from kubernetes import client, config
+
+from labhelpers.check import begin, check
+from labhelpers.quiz import quiz
+from labhelpers.session import save_kubeconfig
+from labhelpers.settings import password, settings
+from labhelpers.show import table
+
+begin("core/01")
+place = settings()
+http = requests.Session()
+http.verify = str(place.ca)  # the platform's own certificate: never switch verification off
+print(f"{place.user} signs in to {place.tenant} at {place.url}")
+
+# %% [markdown]
+# ## 1. Sign in
+#
+# A **session** is the platform's memory that you have shown your password. One `POST` opens it.
+# The answer has no body worth reading: the session's address stands in the `Location` header, and
+# that address is your key for every call that follows.
+#
+# The password comes from a closed box, or from a file that only you can read. It is never typed
+# into a cell, because cells are saved.
+
+# %%
+credentials = {
+    "name": place.user,
+    "password": password(place.user),
+    "tenant_name": place.tenant,
+}
+signed_in = http.post(f"{place.url}/api/v2/session", json=credentials, timeout=30)
+session = {"X-BDS-SESSION": signed_in.headers.get("Location", "")}
+print(signed_in.status_code, signed_in.reason)
+
+# %% [markdown]
+# The same in a shell, with `EZMERAL_PASSWORD_FILE` naming a file that holds the password:
+#
+# ```bash
+# curl --silent --cacert "$EZMERAL_CA" --dump-header - --json "{\"name\": \"$EZMERAL_USER\",
+#   \"password\": \"$(cat "$EZMERAL_PASSWORD_FILE")\", \"tenant_name\": \"$EZMERAL_TENANT\"}" \
+#   "$EZMERAL_URL/api/v2/session"
+# ```
+#
+# `--cacert` names the certificate to trust. Guides that say `-k` here send a password to whoever
+# answers.
+
+# %%
+check(
+    "The platform knows your session",
+    lambda: http.get(f"{place.url}/api/v2/session", headers=session, timeout=30).ok,
+    saw=lambda: http.get(f"{place.url}/api/v2/session", headers=session, timeout=30).status_code,
+    hint=[
+        "Run the cell that signs in once more, and type the password slowly.",
+        f"Is {place.user!r} a member of {place.tenant!r}? Upper and lower case matter.",
+        "`labsandbox status` says whether the platform runs.",
+    ],
+)
+
+# %% [markdown]
+# ## 2. Inspect the session
+#
+# A key that never ends is a key that is found one day. Ask the platform what it knows about your
+# session, and when it forgets you.
+
+# %%
+known = http.get(f"{place.url}/api/v2/session", headers=session, timeout=30).json()
+remaining = known["expiry_time"] - time.time()
+table(
+    [[key, known[key]] for key in ("user_name", "tenant_name", "role_name", "expiry")],
+    columns=["field", "value"],
+)
+print(f"{remaining / 3600:.1f} hours are left.")
+
+# %% [markdown]
+# Look at `role_name`: a **Member** works in a tenant, an **Admin** runs it. A **tenant** is a team
+# with a space of its own on the shared cluster.
+
+# %%
+check(
+    "The session is yours and it ends",
+    lambda: known["user_name"] == place.user and 0 < remaining <= 24 * 3600,
+    saw=lambda: f"{known['user_name']}, {remaining / 3600:.1f} h left",
+    hint="Sign in again with the cell of step 1: an old session may be over.",
+)
+
+# %% [markdown]
+# ## 3. Get refused on purpose
+#
+# You learn more about a door by finding it locked. Send a wrong password, then ask for a tenant
+# that is not yours, and read what comes back. Both answers say what to do next, and neither
+# says more than a stranger may know.
+
+
+# %%
+def try_to_sign_in(**changed: str) -> list[object]:
+    answer = http.post(f"{place.url}/api/v2/session", json=credentials | changed, timeout=30)
+    said = answer.json() if not answer.ok else {}
+    return [answer.status_code, said.get("message", ""), said.get("hint", "")]
+
+
+refusals = [
+    try_to_sign_in(password="not-the-password"),
+    try_to_sign_in(tenant_name=other_tenant),
+]
+table(refusals, columns=["status", "message", "what to do"])
+
+# %% [markdown]
+# `401` means *I do not know who you are*; `403` means *I know, and you may not*. The tenant that
+# exists and the tenant that does not are refused in the same words: nobody can count the
+# platform's tenants from outside.
+
+# %%
+check(
+    "Both wrong sign-ins are refused",
+    lambda: [row[0] for row in refusals] == [401, 403],
+    saw=lambda: [row[0] for row in refusals],
+    expected="401 for the password, 403 for the tenant",
+    hint="Is `other_tenant` really a tenant you do not belong to? Look at the parameters.",
+)
+
+# %% [markdown]
+# ## 4. Fetch the kubeconfig
+#
+# The REST API opens the platform; the **Kubernetes API** runs what you build. A **kubeconfig**
+# joins the two: it names the cluster, the certificate to trust, your namespace, and a small
+# program that trades your session for a short-lived token whenever a client needs one.
+
+# %%
+answer = http.get(f"{place.url}/api/v2/k8skubeconfig", headers=session, timeout=30)
+answer.raise_for_status()
+save_kubeconfig(answer.text, place.kubeconfig)
+document = yaml.safe_load(answer.text)
+table(
+    [[entry["name"], entry["context"].get("namespace", "")] for entry in document["contexts"]],
+    columns=["context", "namespace"],
+)
+
+# %% [markdown]
+# A **context** is a cluster, a user and a namespace under one name. The current one is what every
+# command uses when you name none:
+#
+# ```bash
+# kubectl config current-context
+# ```
+
+# %%
+contexts, current = config.list_kube_config_contexts(str(place.kubeconfig))
+print(current["name"])
+check(
+    "The kubeconfig points into your namespace",
+    lambda: bool(current["context"].get("namespace")) and place.kubeconfig.stat().st_mode & 0o77 == 0,
+    saw=lambda: f"namespace {current['context'].get('namespace')}, readable by you alone",
+    hint="Fetch it again with the cell above: a session without a tenant has no namespace.",
+)
+
+# %% [markdown]
+# ## 5. Ask what you may do
+#
+# Kubernetes answers the question *may I?* without your having to try. The request is called a
+# **SelfSubjectAccessReview**, and it is what `kubectl auth can-i` sends.
+
+# %%
+api = config.new_client_from_config(str(place.kubeconfig))
+namespace = current["context"]["namespace"]
+authorization = client.AuthorizationV1Api(api)
+
+
+def may_i(verb: str, resource: str, where: str, group: str = "") -> bool:
+    attributes = client.V1ResourceAttributes(
+        verb=verb, resource=resource, namespace=where, group=group
+    )
+    review = client.V1SelfSubjectAccessReview(
+        spec=client.V1SelfSubjectAccessReviewSpec(resource_attributes=attributes)
+    )
+    return authorization.create_self_subject_access_review(review).status.allowed
+
+
+# %%
+questions = [
+    ("create", "configmaps", namespace, ""),
+    ("create", "kubedirectorclusters", namespace, "kubedirector.hpe.com"),
+    ("create", "rolebindings", namespace, "rbac.authorization.k8s.io"),
+    ("list", "secrets", other_namespace, ""),
+    ("delete", "nodes", "", ""),
+]
+rights = {question: may_i(*question) for question in questions}
+table(
+    [[verb, what, where or "whole cluster", "yes" if ok else "no"]
+     for (verb, what, where, _), ok in rights.items()],
+    columns=["verb", "resource", "where", "may I?"],
+)
+
+# %% [markdown]
+# ```bash
+# kubectl auth can-i create configmaps
+# kubectl auth can-i --list
+# ```
+#
+# You may build in your own namespace, and you may not hand out rights: that is what *Member* means.
+
+# %%
+check(
+    "You may work here and only here",
+    lambda: [may_i(*question) for question in questions] == [True, True, False, False, False],
+    saw=lambda: ", ".join("yes" if ok else "no" for ok in rights.values()),
+    expected="yes, yes, no, no, no",
+    hint="Two answers of yes are a Member's. Signed in as an administrator, you see more.",
+)
+
+# %% [markdown]
+# ## 6. Find another tenant's door shut
+#
+# A rule that is not tried is a hope. Ask for the neighbours' Secrets and read the refusal.
+
+# %%
+core = client.CoreV1Api(api)
+try:
+    found = core.list_namespaced_secret(other_namespace).items
+    refusal = f"{len(found)} secrets of another tenant are open to you"
+except client.ApiException as error:
+    refusal = yaml.safe_load(error.body)["message"]
+print(refusal)
+
+# %% [markdown]
+# ```bash
+# kubectl get secrets --namespace k8saudittenant || echo "refused, as it should be"
+# ```
+
+# %%
+check(
+    "The neighbours' secrets stay theirs",
+    lambda: "forbidden" in refusal and not may_i("get", "pods", other_namespace),
+    saw=refusal,
+    hint="If this door is open, tell your administrator at once: something is set up wrong.",
+)
+
+# %% [markdown]
+# ## If it does not work
+#
+# - **`certificate verify failed`**: `EZMERAL_CA` names the certificate of another platform, or of
+#   an older one. `labsandbox env` prints the right path; restart Jupyter with it.
+# - **`There is no valid session in X-BDS-SESSION`**: the session is over or was signed out. Run
+#   step 1 again; nothing else is lost.
+# - **`Too many failed sign-ins`**: wait the seconds the answer names. The pause doubles each time.
+
+# %% [markdown]
+# ## Exercise
+#
+# Open a second session, sign it out with `DELETE` on its own address, and show that the platform
+# no longer knows it while your first session goes on. Store the status of the last `GET` of the
+# second session in `after`.
+#
+# Hint: the address stands in the `Location` header, and it is also the value to send.
+
+# %% tags=["exercise"]
+# stub: after = None
+# solution
+second = http.post(f"{place.url}/api/v2/session", json=credentials, timeout=30)
+key = {"X-BDS-SESSION": second.headers["Location"]}
+http.delete(place.url + key["X-BDS-SESSION"], headers=key, timeout=30)
+after = http.get(f"{place.url}/api/v2/session", headers=key, timeout=30).status_code
+# end of solution
+print(after)
+
+# %% [markdown]
+# ## Recap
+#
+# - You traded a password for a **session**, and saw when it ends.
+# - You were refused twice and know what `401` and `403` mean.
+# - You hold a **kubeconfig** and a list of what it lets you do.
+#
+# Next: deploy a notebook of your own on the cluster.
+
+# %%
+quiz(
+    "Why does the kubeconfig hold no password?",
+    ["To be shorter", "It holds a way to get short-lived tokens instead", "Kubernetes knows it"],
+    right=1,
+    because="A copied file opens nothing once the session is over.",
+)
+quiz(
+    "A call answers 403. What helps?",
+    ["Sign in again", "Ask for the right, or use a place that is yours", "Try until it works"],
+    right=1,
+    because="403 means you are known. 401 is the answer that a new sign-in cures.",
+)
+quiz(
+    "Why is certificate verification never switched off here?",
+    ["It is faster with it", "Without it you may tell your password to a stranger", "Habit"],
+    right=1,
+    because="Encryption without verification keeps the secret between you and whoever answers.",
+)
+
+# %% [markdown]
+# ## Clean up
+#
+# Nothing to remove: the session ends by itself, and the kubeconfig is what the next labs need.
+# Sessions opened by the exercise are already signed out.
+
+# %%
+print(f"Kept: {place.kubeconfig.name}, and a session until {known['expiry']} UTC.")
