@@ -67,6 +67,12 @@ class Configmeta:
         parts = self.host.split(".")
         return parts[2] if len(parts) > 3 else "default"
 
+    def flavor(self) -> dict[str, Any]:
+        """Return the size of this member: cores and memory in MiB, as text."""
+        for body in self._roles(None).get(self.role, []):
+            return dict(body.get("flavor") or {})
+        return {}
+
     def members(self, role: str, cluster: str | None = None) -> list[Member]:
         """List the members of a role of this cluster, or of a connected one."""
         found = []
@@ -100,10 +106,10 @@ class Configmeta:
         clusters = self._connections().get("clusters") or {}
         return {str(k): v for k, v in clusters.items() if isinstance(v, dict)}
 
-    def distro(self, cluster: str) -> str:
-        """Return the distroID of the application a connected cluster runs."""
+    def config_metadata(self, cluster: str) -> dict[str, Any]:
+        """Return the configMeta of the application a connected cluster runs."""
         groups = self.connected_clusters().get(cluster, {}).get("nodegroups") or {}
-        return next((str(g.get("distro_id", "")) for g in groups.values()), "")
+        return next((dict(g.get("config_metadata") or {}) for g in groups.values()), {})
 
     def configmaps(self, kind: str) -> list[dict[str, Any]]:
         """List the connected ConfigMaps whose cmType label is `kind`."""

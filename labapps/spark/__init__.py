@@ -1,0 +1,1 @@
+"""A Spark standalone cluster from the pyspark of the environment: master, workers, history."""
