@@ -125,6 +125,69 @@ def replay(
     raise typer.Exit(session.replay(curriculum, plan, console, take_away))
 
 
+@app.command()
+def new(lab: Annotated[str, typer.Argument(help="The id of an entry in labs.toml.")]) -> None:
+    """Write the first draft of a lab that labs.toml lists."""
+    from labrunner import template
+
+    curriculum = curricula.load()
+    found = curriculum.get(lab)
+    path = curriculum.source(found)
+    if path.exists():
+        raise LabError(
+            f"Expected no file, found {path}. Edit it, then type `labs build {found.id}`."
+        )
+    notebook.save(path, template.draft(found))
+    notebook.save(curriculum.notebook(found), notebook.build(curriculum, found))
+    console.print(f"wrote  {path.relative_to(curriculum.root)}")
+
+
+@app.command()
+def doctor() -> None:
+    """Check what the labs need on this machine, and say what to do about it."""
+    from labrunner.doctor import examine
+
+    missing = 0
+    for found in examine():
+        sign = "✓" if found.ok else "·" if found.optional else "✗"
+        console.print(f"{sign} {found.name:<9} {found.found}")
+        if not found.ok:
+            console.print(f"            {found.cure}")
+            missing += not found.optional
+    if missing:
+        raise LabError(f"{missing} things are missing; what to do stands below each of them.")
+
+
+@app.command()
+def prepare(lab: Annotated[str, typer.Argument(help="The lab to begin with.")]) -> None:
+    """Bring the platform to the state a lab needs, by replaying what is missing."""
+    from labrunner import learner
+
+    curriculum = curricula.load()
+    raise typer.Exit(learner.prepare(curriculum, curriculum.get(lab), console))
+
+
+@app.command()
+def reset(lab: Annotated[str, typer.Argument(help="The lab to undo.")]) -> None:
+    """Undo a lab: run its clean-up and forget its checkpoints."""
+    from labrunner import learner
+
+    curriculum = curricula.load()
+    raise typer.Exit(learner.reset(curriculum, curriculum.get(lab), console))
+
+
+@app.command("lab", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def open_lab(
+    context: typer.Context,
+    keep: Annotated[bool, typer.Option("--keep", help="Leave the sandbox running.")] = False,
+) -> None:
+    """Open JupyterLab on the labs with a platform behind it; more options go to JupyterLab."""
+    from labrunner import learner
+
+    root = curricula.load().root
+    raise typer.Exit(learner.open_lab(root, keep=keep, arguments=tuple(context.args)))
+
+
 def main() -> None:
     """Run the command line; an error on purpose is one sentence and status 1."""
     try:
@@ -132,6 +195,3 @@ def main() -> None:
     except LabError as error:
         print(f"labs: {error}", file=sys.stderr)
         sys.exit(1)
-    except KeyboardInterrupt:
-        print("labs: interrupted; everything started was taken down.", file=sys.stderr)
-        sys.exit(130)

@@ -116,7 +116,7 @@ def _keep_indent(old: str, new: str) -> str:
 def _sections(cells: tuple[Cell, ...]) -> list[Section]:
     found: list[tuple[str, list[Cell]]] = []
     for cell in cells:
-        heading = re.search(r"^## (.+?)\s*$", cell.text, re.M) if cell.kind == "markdown" else None
+        heading = source.SECTION.search(cell.text) if cell.kind == "markdown" else None
         if heading:
             found.append((heading[1], []))
         if found:

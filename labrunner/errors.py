@@ -6,7 +6,8 @@ LabError
 ├── BadCurriculum      labs.toml does not hold together
 ├── BadSource          the source of a lab cannot be read
 ├── PlatformFailed     the sandbox did not start, or the platform's settings cannot be read
-└── ReplayBusy         another replay writes to the same folder
+├── ReplayBusy         another replay writes to the same folder
+└── Interrupted        the user or the machine ended the run
 """
 
 from __future__ import annotations
@@ -38,3 +39,7 @@ class PlatformFailed(LabError):
 
 class ReplayBusy(LabError):
     """Another replay writes to the same folder."""
+
+
+class Interrupted(LabError):
+    """The user or the machine ended the run."""

@@ -21,7 +21,7 @@ import psutil
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 
-from labrunner.source import STEP
+from labrunner.source import SECTION, STEP
 
 BEGUN = time.monotonic()
 CHECKPOINT = "application/vnd.labs.checkpoint+json"
@@ -78,12 +78,8 @@ def main(job_file: str) -> int:
 def run(job: dict[str, Any]) -> dict[str, Any] | None:
     """Run all cells; return what failed, or None."""
     notebook = load(job["notebook"], job["parameters"])
-    if job.get("only_tags"):
-        notebook.cells = [
-            cell
-            for cell in notebook.cells
-            if set(cell.metadata.get("tags", ())) & set(job["only_tags"])
-        ]
+    if job["sections"]:
+        notebook.cells = cells_in(notebook, set(job["sections"]))
     output = Path(job["output"])
     titles = steps_of(notebook)
     times: dict[int, float] = {}
@@ -126,6 +122,17 @@ def load(path: str, values: dict[str, Any]) -> Any:
     from papermill.parameterize import parameterize_notebook
 
     return parameterize_notebook(load_notebook_node(path), values)
+
+
+def cells_in(notebook: Any, sections: set[str]) -> list[Any]:
+    """Return the cells below the `## ` headings with these titles."""
+    kept, is_inside = [], False
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown" and (heading := SECTION.search(cell.source)):
+            is_inside = heading[1] in sections
+        if is_inside:
+            kept.append(cell)
+    return kept
 
 
 def steps_of(notebook: Any) -> dict[int, tuple[int, str]]:

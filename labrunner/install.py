@@ -108,6 +108,7 @@ def install(root: Path, venv: Path) -> None:
     else:
         install_with_pip(root, venv)
     link_packages(root, venv)
+    run([str(venv / "bin" / "python"), "-m", "labhelpers.jars"], root)
 
 
 def find_uv(venv: Path) -> str | None:
@@ -208,6 +209,8 @@ def run(command: list[str], root: Path) -> None:
         return
     if shutil.disk_usage(root).free < 100 * 1024**2:
         raise SetupFailed(full(root))
+    if command[1:2] == ["-m"] and command[2:3] != ["pip"]:
+        raise SetupFailed("Expected to make the jar for Spark; what to do stands above.")
     raise SetupFailed(
         f"Expected `{Path(command[0]).name}` to install requirements.lock; it stopped with status "
         f"{done.returncode} (its words are above). If it could not reach a package index, set your "

@@ -46,6 +46,8 @@ class Plan:
     platform: Path | None = None
     timeout: int = 3600
     home: Path | None = None  # where the learner's progress is kept; None: with the replay
+    project: Path | None = None  # the project repository; None: with the replay
+    sections: tuple[str, ...] = ()  # only these sections of each lab; all when empty
 
     @property
     def state(self) -> Path:
@@ -149,6 +151,7 @@ class Run:
             "parameters": self.values[lab.id],
             "folder": str(self.curriculum.notebook(lab).parent),
             "timeout": self.plan.timeout,
+            "sections": list(self.plan.sections),
         }
         found = self.outcomes[lab.id]
         found.status = RUNNING
@@ -209,13 +212,13 @@ def _platform(plan: Plan, todo: list[Lab], board: Board) -> Iterator[dict[str, s
     """Give the environment of the labs, with a platform in it when one of them needs it."""
     environment = _environment(plan)
     if plan.platform is not None:
-        yield _merged(environment, sandbox.settings_of(plan.platform))
+        yield sandbox.merged(environment, sandbox.settings_of(plan.platform))
     elif sandbox.is_configured() or not any(lab.platform for lab in todo):
         yield environment
     else:
         board.say("Starting the sandbox…")
         with sandbox.running((plan.state / "sandbox").absolute()) as found:
-            yield _merged(environment, found)
+            yield sandbox.merged(environment, found)
 
 
 def _environment(plan: Plan) -> dict[str, str]:
@@ -228,17 +231,8 @@ def _environment(plan: Plan) -> dict[str, str]:
     found["JUPYTER_RUNTIME_DIR"] = str(state / "runtime")
     found["IPYTHONDIR"] = str(state / "ipython")
     found["MPLBACKEND"] = "module://matplotlib_inline.backend_inline"
-    found.setdefault("PROJECT_REPO", str(state / "project"))
+    found.setdefault("PROJECT_REPO", str(plan.project or state / "project"))
     return found
-
-
-def _merged(environment: dict[str, str], platform: Mapping[str, str]) -> dict[str, str]:
-    """Add a platform's settings; its PYTHONPATH goes before the one there is."""
-    merged = {**environment, **platform}
-    paths = [platform.get("PYTHONPATH"), environment.get("PYTHONPATH")]
-    if any(paths):
-        merged["PYTHONPATH"] = os.pathsep.join(path for path in paths if path)
-    return merged
 
 
 @contextlib.contextmanager

@@ -59,6 +59,15 @@ def settings_of(file: Path) -> dict[str, str]:
     return found
 
 
+def merged(environment: dict[str, str], platform: Mapping[str, str]) -> dict[str, str]:
+    """Add a platform's settings; its PYTHONPATH goes before the one there is."""
+    merged = {**environment, **platform}
+    paths = [platform.get("PYTHONPATH"), environment.get("PYTHONPATH")]
+    if any(paths):
+        merged["PYTHONPATH"] = os.pathsep.join(path for path in paths if path)
+    return merged
+
+
 @contextlib.contextmanager
 def running(state: Path, *, keep: bool = False) -> Iterator[dict[str, str]]:
     """Start a sandbox in a folder, give its settings, take it down at the end."""

@@ -11,6 +11,7 @@ from rich.console import Console
 from labrunner import outcome, report, sandbox, secrets
 from labrunner import replay as replays
 from labrunner.curriculum import Curriculum
+from labrunner.errors import Interrupted
 from labrunner.live import table
 from labrunner.outcome import PASSED, Outcome
 from labrunner.replay import Plan
@@ -22,9 +23,11 @@ def replay(
     """Run a plan, report it, and return a shell's exit status."""
     try:
         outcomes = replays.replay(curriculum, plan, console)
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as error:
         _report(plan, list(outcome.load(plan.state / "outcomes.json").values()))
-        raise
+        raise Interrupted(
+            "Interrupted; all that was started is taken down. Go on with `labs replay --resume`."
+        ) from error
     _report(plan, outcomes)
     if take_away is not None:
         report.take_away(plan, outcomes, take_away)

@@ -24,6 +24,7 @@ class Worker:
     ):
         work.mkdir(parents=True, exist_ok=True)
         name = lab.id.replace("/", "-")
+        self.is_stopped = False
         self.log = work / f"{name}.log"
         job_file = work / f"{name}.json"
         job_file.write_text(json.dumps(job), "utf-8")
@@ -41,12 +42,13 @@ class Worker:
     def follow(self, outcome: Outcome, tell: Callable[[Outcome], None]) -> None:
         """Take events until the process ends; a silent end is a failure too."""
         assert self.process.stdout is not None
-        for line in self.process.stdout:
-            with contextlib.suppress(json.JSONDecodeError):
-                outcome.take(json.loads(line))
-            tell(outcome)
+        with self.process.stdout as events:
+            for line in events:
+                with contextlib.suppress(json.JSONDecodeError):
+                    outcome.take(json.loads(line))
+                tell(outcome)
         status = self.process.wait()
-        if outcome.status not in ("passed", "failed"):
+        if outcome.status not in ("passed", "failed") and not self.is_stopped:
             words = self.log.read_text("utf-8", "replace").strip().splitlines()[-15:]
             outcome.fail("LabEnded", f"the lab's process ended with status {status}")
             if outcome.error is not None:
@@ -55,6 +57,7 @@ class Worker:
 
     def stop(self) -> None:
         """End the process and everything below it; a second call does nothing."""
+        self.is_stopped = True
         with contextlib.suppress(psutil.Error):
             top = psutil.Process(self.process.pid)
             tree = [top, *top.children(recursive=True)]

@@ -1,0 +1,101 @@
+"""What a learner asks for: prepare the platform for a lab, undo a lab, open JupyterLab."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import platformdirs
+from rich.console import Console
+
+from labhelpers import progress
+from labrunner import sandbox, session
+from labrunner.curriculum import Curriculum, Lab
+from labrunner.errors import LabError
+from labrunner.replay import Plan
+
+START = "00_start_here.ipynb"
+CLEAN_UP = "Clean up"
+
+
+def is_done(lab: Lab) -> bool:
+    """Tell whether every checkpoint of a lab that the learner met has passed."""
+    met = progress.load().get(lab.id, {})
+    return bool(met) and all(entry.get("passed") for entry in met.values())
+
+
+def prepare(curriculum: Curriculum, lab: Lab, console: Console) -> int:
+    """Replay what is missing before a lab, against the platform there is."""
+    missing = tuple(one for one in curriculum.with_needs(lab)[:-1] if not is_done(one))
+    if not missing:
+        console.print(f"Nothing is missing: open {curriculum.notebook(lab)}.")
+        return 0
+    _require_platform(missing)
+    console.print(f"Before {lab.id}: {', '.join(one.id for one in missing)}.")
+    plan = Plan(missing, platformdirs.user_cache_path("house-on-the-lake") / "prepare")
+    return session.replay(curriculum, _own(plan), console)
+
+
+def reset(curriculum: Curriculum, lab: Lab, console: Console) -> int:
+    """Run the set-up and the clean-up of a lab, and forget its checkpoints."""
+    _require_platform((lab,))
+    plan = Plan(
+        (lab,),
+        platformdirs.user_cache_path("house-on-the-lake") / "reset",
+        sections=("Parameters", "Setup", CLEAN_UP),
+    )
+    status = session.replay(curriculum, _own(plan), console)
+    if status == 0:
+        progress.reset(lab.id)
+    return status
+
+
+def open_lab(root: Path, *, keep: bool, arguments: tuple[str, ...] = ()) -> int:
+    """Start the sandbox when no platform is configured, open JupyterLab, take it down again."""
+    notebooks = root / "notebooks"
+    first = f"/lab/tree/{START}" if (notebooks / START).is_file() else "/lab"
+    command = [
+        *(sys.executable, "-m", "jupyterlab", f"--notebook-dir={notebooks}"),
+        *(f"--LabApp.default_url={first}", *arguments),
+    ]
+    state = platformdirs.user_data_path("house-on-the-lake") / "sandbox"
+    with contextlib.ExitStack() as stack:
+        environment = dict(os.environ)
+        environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
+        if not sandbox.is_configured() and sandbox.command():
+            print("Starting the sandbox…", flush=True)
+            found = stack.enter_context(sandbox.running(state, keep=keep))
+            environment = sandbox.merged(environment, found)
+        return _wait_for(subprocess.Popen(command, env=environment, cwd=notebooks))
+
+
+def _wait_for(process: subprocess.Popen[bytes]) -> int:
+    """Wait for JupyterLab; Ctrl-C goes to it too, and it asks its own question."""
+    try:
+        while True:
+            with contextlib.suppress(KeyboardInterrupt):
+                return process.wait()
+    finally:
+        if process.poll() is None:
+            process.terminate()
+            process.wait()
+
+
+def _own(plan: Plan) -> Plan:
+    """Make a plan write to the learner's own progress and project repository."""
+    from dataclasses import replace
+
+    from labhelpers.repository import project_repo
+
+    return replace(plan, home=progress.home(), project=project_repo())
+
+
+def _require_platform(labs: tuple[Lab, ...]) -> None:
+    if any(lab.platform for lab in labs) and not sandbox.is_configured():
+        raise LabError(
+            "Expected a platform, found none in the environment. Type `labsandbox up --detach` and "
+            '`eval "$(labsandbox env)"`, or use a terminal inside `make lab`.'
+        )

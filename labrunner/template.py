@@ -1,0 +1,99 @@
+"""The first draft of a new lab, in the anatomy of the house, for `labs new`."""
+
+from __future__ import annotations
+
+from labrunner.curriculum import Lab
+
+STEPS = 4
+HEAD = """\
+# %% [markdown]
+# # {heading}
+#
+# One sentence that says what the learner can do afterwards.
+
+# %% [markdown]
+# ## What you will build
+#
+# - The first thing, in the present tense.
+# - The second thing.
+
+# %% [markdown]
+# ## Before you start
+#
+# | Need | Why | Check |
+# |---|---|---|
+# | The environment | All programs of the labs | `labs doctor` |
+
+# %% [markdown]
+# ## Parameters
+#
+# What you may change.
+
+# %% tags=["parameters"]
+rows: int = 1000  # how many rows the lab works on
+
+# %% [markdown]
+# ## Setup
+
+# %%
+from labhelpers.check import begin, check
+
+begin("{id}")
+"""
+STEP = """
+# %% [markdown]
+# ## {number}. Verb the noun
+#
+# Why this step comes now, in one to three sentences that make the learner want to run the cell.
+
+# %%
+made = rows * {number}
+made
+
+# %%
+check("Something was made", made > 0, saw=made, hint="Run the cell above.")
+"""
+TAIL = """
+# %% [markdown]
+# ## If it does not work
+#
+# | Symptom | Cure |
+# |---|---|
+# | What the learner sees | What to type |
+# | Another one | Its cure |
+
+# %% [markdown]
+# ## Exercise
+#
+# One task, five to ten minutes. A hint.
+
+# %% tags=["exercise"]
+# stub: doubled = None
+# solution
+doubled = made * 2
+# end of solution
+
+# %% [markdown]
+# ## Recap
+#
+# - The first thing, in the past tense.
+# - The second thing.
+#
+# 1. A first question?
+# 2. A second question?
+# 3. A third question?
+
+# %% [markdown]
+# ## Clean up
+#
+# What this removes, what it keeps and why.
+
+# %%
+del made
+"""
+
+
+def draft(lab: Lab) -> str:
+    """Return the source of a new lab."""
+    steps = "".join(STEP.format(number=number) for number in range(1, STEPS + 1))
+    return HEAD.format(heading=lab.heading, id=lab.id) + steps + TAIL
