@@ -15,7 +15,9 @@ Protocol (unix SEQPACKET, one JSON object a packet, `seq` repeated in the answer
   start {spec: file}   start a container; the file is removed after reading
   exec  {spec: file} + three file descriptors: run a command beside a container
   adopt {container…}   watch a container an earlier keeper started (its exit code stays unknown)
-  list, claim {subnets}, quit
+  find {id}            the process of a container, if this keeper has it
+  claim {subnets}      hold one of these subnets against other sandboxes of the machine
+  quit
   event exit {id, code, signal}  pushed to all connections when something ended
 """
 
@@ -184,9 +186,11 @@ class Keeper:
         self._read_from(readers, log, container)
         return {"state": "adopted"}
 
-    def _do_list(self, message: Message, _: list[int]) -> Message:
-        known = list(self.containers.values()) + list(self.watched.values())
-        return {"ids": [container["id"] for container in known]}
+    def _do_find(self, message: Message, _: list[int]) -> Message:
+        for container in [*self.containers.values(), *self.watched.values()]:
+            if container["id"] == message["id"]:
+                return {"pid": container["pid"], "start": container["start"]}
+        return {"pid": None}
 
     def _do_claim(self, message: Message, _: list[int]) -> Message:
         if self.claim is None:
@@ -206,7 +210,11 @@ class Keeper:
         return {}
 
     def _fork(
-        self, spec: Message, streams: list[int], hold: list[int] | None = None, terminal: bool = False
+        self,
+        spec: Message,
+        streams: list[int],
+        hold: list[int] | None = None,
+        terminal: bool = False,
     ) -> int:
         """Start a process; raise OSError with the cause when it cannot be executed."""
         ruleset = landlock.create(spec["read"], spec["write"]) if spec.get("confine") else None
@@ -347,7 +355,9 @@ def _prefer_as_victim() -> None:
 
 def main(folder: str) -> None:
     """Run as the only keeper of a node's folder."""
-    lock = os.open(os.path.join(folder, "keeper.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    lock = os.open(
+        os.path.join(folder, "keeper.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600
+    )
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:

@@ -1,0 +1,222 @@
+"""The node agent: follows the API's pods and gives each one a worker."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import logging
+import os
+import ssl
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from labsandbox.client import Client, Informer
+from labsandbox.client.resources import PODS
+from labsandbox.node import (
+    addresses,
+    landlock,
+    launch,
+    memory,
+    mounting,
+    processes,
+    records,
+    registration,
+    resolver,
+)
+from labsandbox.node.events import Recorder
+from labsandbox.node.images import Images
+from labsandbox.node.objects import Objects
+from labsandbox.node.pod import PodWorker
+from labsandbox.node.records import RUNNING
+from labsandbox.node.scheduler import Scheduler
+from labsandbox.node.server import Server
+from labsandbox.node.supervisor import KeeperError, Supervisor
+from labsandbox.node.tokens import Tokens
+
+log = logging.getLogger(__name__)
+
+Object = dict[str, Any]
+
+_REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What may be chosen about a node."""
+
+    name: str = "laptop"
+    images: Path = _REPOSITORY / "catalog" / "images.toml"
+    is_scheduling: bool = True
+    allocatable: dict[str, str] = field(default_factory=dict)
+    allowed_host_paths: tuple[Path, ...] = ()
+    client_ca: Path | None = None
+
+
+def mark_of(state: Path) -> str:
+    """Return the mark by which this node's processes are found."""
+    return hashlib.sha256(str(state.resolve()).encode()).hexdigest()[:16]
+
+
+class Agent:
+    """One node."""
+
+    def __init__(self, client: Client, state: Path, settings: Settings) -> None:
+        self.client, self.state, self.settings = client, state.resolve(), settings
+        self.name = settings.name
+        self.folder = self.state / "node"
+        self.pods_folder = self.folder / "pods"
+        self.pods_folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self.images = Images(settings.images)
+        self.events = Recorder(client, "kubelet", self.name)
+        self.objects = Objects(client)
+        self.tokens = Tokens(client)
+        self.supervisor = Supervisor(self.folder, mark_of(state))
+        self.supervisor.on_new_keeper = self._adopt_all
+        self.workers: dict[str, PodWorker] = {}
+        self.allowed_host_paths = list(settings.allowed_host_paths)
+        self.capacity = registration.capacity()
+        server = urlsplit(client.access.server)
+        self.surroundings = launch.Surroundings(
+            self.state,
+            mark_of(state),
+            (server.hostname or "127.0.0.1", str(server.port or 443)),
+            landlock.abi() > 0,
+            {**self.capacity, **settings.allocatable},
+        )
+        fields = None if settings.is_scheduling else f"spec.nodeName={self.name}"
+        self.pods = Informer(client, PODS, fields=fields)
+        self.resolver = resolver.Resolver(self.state, self.pods, self.objects.service_objects)
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._subnet = 0
+        self._hint = addresses.FIRST
+
+    def probe_tls(self) -> ssl.SSLContext:
+        """Return the TLS context probes use: the platform's authority, any name."""
+        context = ssl.create_default_context(cadata=self.client.access.ca_pem)
+        context.check_hostname = False
+        return context
+
+    async def run(self) -> None:
+        """Work until cancelled; pods go on running."""
+        registration.link_packages(self.folder / "lib")
+        self.resolver.install()
+        await self.supervisor.connect()
+        answer = await self.supervisor.ask(
+            {"op": "claim", "subnets": addresses.candidates(self.state)}
+        )
+        if answer["subnet"] is None:
+            raise KeeperError("All 256 pod subnets of this machine are in use by other sandboxes.")
+        self._subnet = answer["subnet"]
+        server = Server(self)
+        port = await server.start()
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self.events.run(), name="node events")
+                node = registration.Registration(self, port)
+                await node.register()
+                group.create_task(node.keep_alive(), name="node heartbeat")
+                await self._follow_objects()
+                self.pods.listeners.append(self._take)
+                await self.pods.start()
+                await self._remove_strangers()
+                group.create_task(memory.watch(self), name="memory limits")
+                group.create_task(self.resolver.run(), name="names")
+                if self.settings.is_scheduling:
+                    scheduler = Scheduler(self.client, self.pods)
+                    group.create_task(scheduler.run(), name="scheduler")
+        finally:
+            await server.stop()
+            await self.pods.stop()
+            await self.objects.stop()
+            for task in self._tasks.values():
+                task.cancel()
+            await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+            await self.supervisor.close()
+
+    async def _follow_objects(self) -> None:
+        for informer in (self.objects.configmaps, self.objects.secrets):
+            informer.listeners.append(self._config_changed)
+        await self.objects.start()
+
+    def _config_changed(self, kind: str, old: Object | None, new: Object) -> None:
+        namespace = new["metadata"]["namespace"]
+        for worker in self.workers.values():
+            if worker.record.namespace == namespace:
+                worker.config_changed()
+
+    def _take(self, kind: str, old: Object | None, new: Object) -> None:
+        """Take a change of a pod from the watch."""
+        uid = new["metadata"]["uid"]
+        if old is not None and old["metadata"]["uid"] != uid:
+            self._vanish(old["metadata"]["uid"])
+        if kind == "DELETED":
+            self._vanish(uid)
+        elif new["spec"].get("nodeName") != self.name:
+            return
+        elif uid in self.workers:
+            self.workers[uid].update(new)
+        elif uid not in self._tasks:
+            worker = self.workers[uid] = PodWorker(self, new)
+            name = f"{new['metadata']['namespace']}/{new['metadata']['name']}"
+            self._tasks[uid] = asyncio.create_task(self._work(worker), name=f"pod {name}")
+
+    async def _work(self, worker: PodWorker) -> None:
+        while True:
+            try:
+                await worker.run()
+                return
+            except (OSError, KeeperError):
+                log.exception("pod %s", worker.record.name)
+                await asyncio.sleep(1)
+
+    def _vanish(self, uid: str) -> None:
+        if uid in self.workers:
+            self.workers[uid].vanish()
+        self._tasks = {u: task for u, task in self._tasks.items() if not task.done()}
+
+    def forget(self, worker: PodWorker) -> None:
+        """Drop a pod that is gone."""
+        self.workers.pop(worker.uid, None)
+        self.tokens.forget(worker.uid)
+
+    async def _remove_strangers(self) -> None:
+        """End what belongs to pods the API no longer knows."""
+        strangers = [f for f in self.pods_folder.iterdir() if f.name not in self.workers]
+        for folder in strangers:
+            record = records.load(folder)
+            for container in record.containers.values() if record else ():
+                if record and container.attempt >= 0:
+                    await asyncio.to_thread(
+                        processes.kill_members,
+                        container.identifier(record.uid),
+                        container.pid or -2,
+                        str(folder),
+                    )
+        await mounting.remove_trees(strangers)
+
+    async def _adopt_all(self) -> None:
+        await self.supervisor.ask({"op": "claim", "subnets": [self._subnet]})
+        for worker in list(self.workers.values()):
+            for runner in worker.runners.values():
+                if runner.record.state == RUNNING:
+                    with contextlib.suppress(KeeperError):
+                        await runner.adopt()
+
+    def new_address(self) -> str:
+        """Return a free pod address."""
+        taken = [worker.record.address for worker in self.workers.values()]
+        address = addresses.choose(self._subnet, taken, self._hint)
+        if address is None:
+            raise OSError(f"all pod addresses of 10.244.{self._subnet}.0/24 are in use")
+        # Not the one just given back: clients may still hold connections to it.
+        self._hint = int(address.rpartition(".")[2]) + 1
+        return address
+
+
+async def run(client: Client, state: Path, settings: Settings | None = None) -> None:
+    """Run the node agent until cancelled; its pods go on running."""
+    os.umask(os.umask(0o022) | 0o022)
+    await Agent(client, Path(state), settings or Settings()).run()

@@ -1,0 +1,122 @@
+"""Names of pods and services, for programs in pods and in the learner's notebook.
+
+No root and no DNS server: a hosts file that Java reads by itself, a hook for Python's resolver
+(`hook.py`, installed as sitecustomize), and a curlrc. Only *.svc.cluster.local is answered, any
+other name is resolved as ever.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import socket
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from labsandbox.client import Informer
+from labsandbox.node.addresses import twin
+
+Object = dict[str, Any]
+
+DOMAIN = "svc.cluster.local"
+_PAUSE = 0.02
+
+
+def names(pods: Iterable[Object], services: Iterable[Object]) -> list[tuple[str, str]]:
+    """Return (name, loopback address) of every pod and service name, in a stable order."""
+    found: set[tuple[str, str]] = set()
+    by_namespace: dict[str, list[Object]] = {}
+    for pod in pods:
+        if (pod.get("status") or {}).get("podIP"):
+            by_namespace.setdefault(pod["metadata"]["namespace"], []).append(pod)
+    for service in services:
+        meta, spec = service["metadata"], service["spec"]
+        name, namespace = meta["name"], meta["namespace"]
+        selector = spec.get("selector")
+        for pod in by_namespace.get(namespace, []) if selector else []:
+            labels = pod["metadata"].get("labels") or {}
+            if any(labels.get(key) != value for key, value in selector.items()):
+                continue
+            if not (spec.get("publishNotReadyAddresses") or _is_ready(pod)):
+                continue
+            address = twin(pod["status"]["podIP"])
+            found.add((f"{name}.{namespace}.{DOMAIN}", address))
+            if pod["spec"].get("subdomain") == name and pod["spec"].get("hostname"):
+                found.add((f"{pod['spec']['hostname']}.{name}.{namespace}.{DOMAIN}", address))
+    return sorted(found)
+
+
+def _is_ready(pod: Object) -> bool:
+    conditions = pod["status"].get("conditions") or []
+    return any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
+
+
+def hosts_file(entries: list[tuple[str, str]], machine: str) -> str:
+    """Return a hosts file: the machine's own lines first, for programs that read only this one."""
+    lines = [line for line in machine.splitlines() if line.strip() and not line.startswith("#")]
+    own = socket.gethostname()
+    if own and not any(own in line.split()[1:] for line in lines):
+        lines.append(f"127.0.0.1 {own}")
+    return "\n".join([*lines, *(f"{address} {name}" for name, address in entries)]) + "\n"
+
+
+def curlrc(entries: list[tuple[str, str]]) -> str:
+    """Return a curlrc that sends each name's connections to its first address."""
+    first: dict[str, str] = {}
+    for name, address in entries:
+        first.setdefault(name, address)
+    return "".join(f'connect-to = "{name}::{address}:"\n' for name, address in first.items())
+
+
+def client_environment(state: Path) -> dict[str, str]:
+    """Return the variables that make names resolve in a learner's shell or notebook."""
+    folder = Path(state).resolve() / "resolver"
+    before = os.environ.get("PYTHONPATH", "")
+    parts = [str(folder), *(part for part in before.split(":") if part and part != str(folder))]
+    return {
+        "PYTHONPATH": ":".join(parts),
+        "JDK_JAVA_OPTIONS": f"-Djdk.net.hosts.file={folder}/hosts",
+        "CURL_HOME": str(folder),
+    }
+
+
+class Resolver:
+    """Keeps `DIR/resolver` as the pods and services are."""
+
+    def __init__(self, state: Path, pods: Informer, services: Informer) -> None:
+        self.folder = state / "resolver"
+        self.pods, self.services = pods, services
+        self._wake = asyncio.Event()
+        self._written: list[tuple[str, str]] | None = None
+
+    def install(self) -> None:
+        """Put the hook in place."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(Path(__file__).with_name("hook.py"), self.folder / "sitecustomize.py")
+        if not (self.folder / "hosts").exists():
+            self._write([])
+
+    async def run(self) -> None:
+        """Write the files again whenever names have changed, for ever."""
+        for informer in (self.pods, self.services):
+            informer.listeners.append(lambda *_: self._wake.set())
+        while True:
+            entries = names(self.pods.objects.values(), self.services.objects.values())
+            if entries != self._written:
+                self._write(entries)
+                self._written = entries
+            await self._wake.wait()
+            await asyncio.sleep(_PAUSE)
+            self._wake.clear()
+
+    def _write(self, entries: list[tuple[str, str]]) -> None:
+        try:
+            machine = Path("/etc/hosts").read_text()
+        except OSError:
+            machine = "127.0.0.1 localhost\n"
+        for name, text in (("hosts", hosts_file(entries, machine)), (".curlrc", curlrc(entries))):
+            temporary = self.folder / f"{name}.new"
+            temporary.write_text(text)
+            os.replace(temporary, self.folder / name)

@@ -1,0 +1,234 @@
+"""Bind pending pods to nodes: requests, selectors, taints, and the usual texts when none fits."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import Counter
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+import aiohttp
+
+from labsandbox import quantity
+from labsandbox.client import ApiError, Client, ClientError, Informer
+from labsandbox.client.resources import NODES, PODS
+from labsandbox.node.events import Recorder
+
+log = logging.getLogger(__name__)
+
+Object = dict[str, Any]
+
+NAME = "default-scheduler"
+_RESOURCES = ("cpu", "memory", "ephemeral-storage")
+
+
+@dataclass(frozen=True)
+class Fit:
+    """The node for a pod, or why there is none."""
+
+    node: str | None
+    message: str = ""
+
+
+def requests(pod: Object) -> dict[str, Decimal]:
+    """Return what a pod asks for: the sum of its containers or its largest init container."""
+    spec = pod["spec"]
+    total: dict[str, Decimal] = {}
+    for container in spec["containers"]:
+        for name, value in _wanted(container).items():
+            total[name] = total.get(name, Decimal(0)) + value
+    for container in spec.get("initContainers") or []:
+        for name, value in _wanted(container).items():
+            if container.get("restartPolicy") == "Always":
+                total[name] = total.get(name, Decimal(0)) + value
+            else:
+                total[name] = max(total.get(name, Decimal(0)), value)
+    return total
+
+
+def _wanted(container: Object) -> dict[str, Decimal]:
+    resources = container.get("resources") or {}
+    words = {**(resources.get("limits") or {}), **(resources.get("requests") or {})}
+    return {name: quantity.parse(value) for name, value in words.items()}
+
+
+def is_active(pod: Object) -> bool:
+    """Say whether a pod still takes room on its node."""
+    return (pod.get("status") or {}).get("phase") not in ("Succeeded", "Failed")
+
+
+def choose(pod: Object, nodes: list[Object], pods: list[Object]) -> Fit:
+    """Return the emptiest node that fits the pod."""
+    reasons: Counter[str] = Counter()
+    fitting: list[tuple[Decimal, str]] = []
+    for node in nodes:
+        name = node["metadata"]["name"]
+        placed = [p for p in pods if p["spec"].get("nodeName") == name and is_active(p)]
+        problems = _problems(pod, node, placed)
+        reasons.update(problems)
+        if not problems:
+            used = sum((requests(p).get("cpu", Decimal(0)) for p in placed), Decimal(0))
+            fitting.append((used, name))
+    if fitting:
+        return Fit(min(fitting)[1])
+    if not nodes:
+        return Fit(None, "no nodes available to schedule pods")
+    parts = sorted(f"{count} {reason}" for reason, count in reasons.items())
+    total = len(nodes)
+    helpless = all("didn't match" in r or "taint" in r or "unschedul" in r for r in reasons)
+    preemption = (
+        f"{total} Preemption is not helpful for scheduling."
+        if helpless
+        else f"{total} No preemption victims found for incoming pod."
+    )
+    return Fit(
+        None,
+        f"0/{total} nodes are available: {', '.join(parts)}. "
+        f"preemption: 0/{total} nodes are available: {preemption}",
+    )
+
+
+def _problems(pod: Object, node: Object, placed: list[Object]) -> list[str]:
+    spec, wanted = pod["spec"], requests(pod)
+    labels = node["metadata"].get("labels") or {}
+    if (node.get("spec") or {}).get("unschedulable") and not _tolerates(
+        pod, {"key": "node.kubernetes.io/unschedulable", "effect": "NoSchedule"}
+    ):
+        return ["node(s) were unschedulable"]
+    if any(labels.get(k) != v for k, v in (spec.get("nodeSelector") or {}).items()):
+        return ["node(s) didn't match Pod's node affinity/selector"]
+    for taint in (node.get("spec") or {}).get("taints") or []:
+        if taint["effect"] in ("NoSchedule", "NoExecute") and not _tolerates(pod, taint):
+            return [f"node(s) had untolerated taint {{{taint['key']}: {taint.get('value', '')}}}"]
+    allocatable = (node.get("status") or {}).get("allocatable") or {}
+    problems = []
+    if len(placed) + 1 > int(allocatable.get("pods", "110")):
+        problems.append("Too many pods")
+    for name, amount in wanted.items():
+        if name in _RESOURCES or amount:
+            used = sum((requests(p).get(name, Decimal(0)) for p in placed), Decimal(0))
+            if used + amount > quantity.parse(allocatable.get(name, "0")):
+                problems.append(f"Insufficient {name}")
+    return problems
+
+
+def _tolerates(pod: Object, taint: Object) -> bool:
+    for toleration in pod["spec"].get("tolerations") or []:
+        is_key = toleration.get("key") in (None, "", taint["key"])
+        is_value = toleration.get("operator") == "Exists" or toleration.get(
+            "value", ""
+        ) == taint.get("value", "")
+        is_effect = toleration.get("effect") in (None, "", taint["effect"])
+        if is_key and is_value and is_effect:
+            return True
+    return False
+
+
+class Scheduler:
+    """Binds the pods a shared informer shows."""
+
+    def __init__(self, client: Client, pods: Informer) -> None:
+        self.client, self.pods = client, pods
+        self.nodes = Informer(client, NODES)
+        self.events = Recorder(client, NAME)
+        self._wake = asyncio.Event()
+        self._assumed: dict[str, str] = {}
+
+    async def run(self) -> None:
+        """Schedule for ever."""
+        for informer in (self.pods, self.nodes):
+            informer.listeners.append(lambda *_: self._wake.set())
+        await self.nodes.start()
+        recorder = asyncio.create_task(self.events.run())
+        self._wake.set()
+        try:
+            while True:
+                await self._wake.wait()
+                self._wake.clear()
+                try:
+                    await self._bind_pending()
+                except (ClientError, aiohttp.ClientError, OSError, TimeoutError):
+                    await asyncio.sleep(0.2)
+                    self._wake.set()
+        finally:
+            recorder.cancel()
+            await self.nodes.stop()
+
+    def _placed(self) -> list[Object]:
+        """Return all pods, those just bound as bound though the watch has not said so yet."""
+        known, placed = set(), []
+        for pod in self.pods.objects.values():
+            uid = pod["metadata"]["uid"]
+            known.add(uid)
+            if uid in self._assumed and not pod["spec"].get("nodeName"):
+                pod = {**pod, "spec": {**pod["spec"], "nodeName": self._assumed[uid]}}
+            else:
+                self._assumed.pop(uid, None)
+            placed.append(pod)
+        self._assumed = {u: node for u, node in self._assumed.items() if u in known}
+        return placed
+
+    async def _bind_pending(self) -> None:
+        for pod in self._pending():
+            fit = choose(pod, list(self.nodes.objects.values()), self._placed())
+            if fit.node is None:
+                await self._explain(pod, fit.message)
+            else:
+                await self._bind(pod, fit.node)
+
+    def _pending(self) -> list[Object]:
+        return [
+            pod
+            for pod in self._placed()
+            if not pod["spec"].get("nodeName")
+            and pod["spec"].get("schedulerName", NAME) == NAME
+            and not pod["spec"].get("schedulingGates")
+            and not pod["metadata"].get("deletionTimestamp")
+            and is_active(pod)
+        ]
+
+    async def _bind(self, pod: Object, node: str) -> None:
+        meta = pod["metadata"]
+        name, namespace = meta["name"], meta["namespace"]
+        binding = {
+            "apiVersion": "v1",
+            "kind": "Binding",
+            "metadata": {"name": name, "namespace": namespace, "uid": meta["uid"]},
+            "target": {"apiVersion": "v1", "kind": "Node", "name": node},
+        }
+        try:
+            await self.client.create(PODS, binding, namespace, name=name, subresource="binding")
+        except ApiError as error:
+            if error.status not in (404, 409):
+                raise
+            return
+        self._assumed[meta["uid"]] = node
+        text = f"Successfully assigned {namespace}/{name} to {node}"
+        self.events.record(pod, "Normal", "Scheduled", text)
+
+    async def _explain(self, pod: Object, message: str) -> None:
+        conditions = (pod.get("status") or {}).get("conditions") or []
+        if any(c["type"] == "PodScheduled" and c.get("message") == message for c in conditions):
+            return
+        self.events.record(pod, "Warning", "FailedScheduling", message)
+        meta = pod["metadata"]
+        condition = {
+            "type": "PodScheduled",
+            "status": "False",
+            "reason": "Unschedulable",
+            "message": message,
+        }
+        others = [c for c in conditions if c["type"] != "PodScheduled"]
+        try:
+            await self.client.patch(
+                PODS,
+                meta["name"],
+                meta["namespace"],
+                {"status": {"conditions": [*others, condition]}},
+                subresource="status",
+            )
+        except ApiError as error:
+            if error.status not in (404, 409, 422):
+                raise

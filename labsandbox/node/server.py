@@ -1,0 +1,266 @@
+"""The node agent's HTTPS endpoint, with the paths of a kubelet.
+
+Contract with the API server, ours or a real one:
+
+- The Node's `status.addresses` has InternalIP 127.0.0.1, and
+  `status.daemonEndpoints.kubeletEndpoint.Port` is this endpoint's port.
+- TLS. The certificate served is signed by the cluster's authority (`DIR/pki/ca.crt`; self-signed
+  where that key is not ours). The client must show a certificate of that authority with
+  O=system:masters or CN=kube-apiserver-kubelet-client; anybody else gets 401 or 403, so a tenant's
+  user cannot come in through this door.
+- `GET /containerLogs/{ns}/{pod}/{container}?follow=&previous=&tailLines=&sinceSeconds=&sinceTime=
+  &timestamps=&limitBytes=` answers text/plain, chunked.
+- `GET /exec/{ns}/{pod}/{container}?command=a&command=b&input=1&output=1&error=1&tty=1` upgrades to
+  a WebSocket (stdin, stdout, stderr are understood as well as a kubelet's input, output, error).
+  Subprotocols: v5.channel.k8s.io, v4.channel.k8s.io, v4.base64.channel.k8s.io, channel.k8s.io,
+  base64.channel.k8s.io or none. The API server passes frames on byte for byte.
+- `GET /attach/{ns}/{pod}/{container}` likewise, output only.
+- `GET /portForward/{ns}/{pod}?port=80` upgrades to a WebSocket of v4.channel.k8s.io.
+
+Errors are text/plain: 404 for an unknown pod, 400 for a log or container that is not there.
+SPDY, which older clients and a real API server's exec use towards kubelets, is answered 400 with a
+sentence.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ssl
+import time
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from aiohttp import web
+
+from labsandbox import certificates
+from labsandbox.node import journal, logs, streams
+from labsandbox.node.container import Runner
+from labsandbox.node.logs import Wish
+from labsandbox.node.records import RUNNING, WAITING
+from labsandbox.node.selfsigned import self_signed_context
+
+if TYPE_CHECKING:
+    from labsandbox.node.agent import Agent
+    from labsandbox.node.pod import PodWorker
+
+_STREAM_WORDS = {
+    "stdin": ("stdin", "input"),
+    "stdout": ("stdout", "output"),
+    "stderr": ("stderr", "error"),
+    "tty": ("tty",),
+}
+
+
+def is_true(text: str | None) -> bool:
+    """Read a boolean as the API does: all but nothing, 0 and false is true."""
+    return text is not None and text.lower() not in ("", "0", "false")
+
+
+class Server:
+    """Answers the API server about the node's pods."""
+
+    def __init__(self, agent: Agent) -> None:
+        self.agent = agent
+        self._runner: web.AppRunner | None = None
+
+    async def start(self) -> int:
+        """Listen on a free port and return it."""
+        application = web.Application(middlewares=[self._authorise])
+        application.add_routes(
+            [
+                web.get("/healthz", self._health),
+                web.get("/containerLogs/{namespace}/{pod}/{container}", self._logs),
+                web.get("/exec/{namespace}/{pod}/{container}", self._exec),
+                web.post("/exec/{namespace}/{pod}/{container}", self._refuse_spdy),
+                web.get("/attach/{namespace}/{pod}/{container}", self._attach),
+                web.post("/attach/{namespace}/{pod}/{container}", self._refuse_spdy),
+                web.get("/portForward/{namespace}/{pod}", self._forward),
+                web.post("/portForward/{namespace}/{pod}", self._refuse_spdy),
+            ]
+        )
+        self._runner = web.AppRunner(application, access_log=None, shutdown_timeout=1)
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, "127.0.0.1", 0, ssl_context=self._tls())
+        await site.start()
+        port: int = self._runner.addresses[0][1]
+        return port
+
+    async def stop(self) -> None:
+        """Stop listening and end all streams."""
+        if self._runner:
+            await self._runner.cleanup()
+
+    def _tls(self) -> ssl.SSLContext:
+        pki = self.agent.state / "pki"
+        hosts = ("127.0.0.1", "localhost", self.agent.name)
+        if (pki / "ca.key").exists():
+            context = certificates.server_context(pki, "kubelet", hosts)
+        else:
+            context = self_signed_context(self.agent.folder / "pki", hosts)
+        authority = self.agent.settings.client_ca or pki / "ca.crt"
+        if authority.exists():
+            context.load_verify_locations(cafile=authority)
+        else:
+            context.load_verify_locations(cadata=self.agent.client.access.ca_pem)
+        context.verify_mode = ssl.CERT_REQUIRED
+        return context
+
+    @web.middleware
+    async def _authorise(self, request: web.Request, handler: Any) -> web.StreamResponse:
+        transport = request.transport
+        certificate = transport.get_extra_info("peercert") if transport else None
+        subject = [pair for part in (certificate or {}).get("subject", ()) for pair in part]
+        if ("organizationName", "system:masters") not in subject and (
+            "commonName",
+            "kube-apiserver-kubelet-client",
+        ) not in subject:
+            raise web.HTTPForbidden(
+                text="Only the API server may ask the node agent; go through the Kubernetes API.\n"
+            )
+        answer: web.StreamResponse = await handler(request)
+        return answer
+
+    async def _health(self, request: web.Request) -> web.Response:
+        return web.Response(text="ok")
+
+    async def _refuse_spdy(self, request: web.Request) -> web.Response:
+        raise web.HTTPBadRequest(
+            text="This node speaks WebSocket (v5.channel.k8s.io), not SPDY; use kubectl 1.30 or "
+            "newer, or any client of the WebSocket protocol.\n"
+        )
+
+    def _pod(self, request: web.Request) -> PodWorker:
+        wanted = request.match_info["namespace"], request.match_info["pod"]
+        for worker in self.agent.workers.values():
+            if (worker.record.namespace, worker.record.name) == wanted:
+                return worker
+        raise web.HTTPNotFound(text=f'pod "{wanted[1]}" does not exist on this node\n')
+
+    def _container(self, request: web.Request) -> Runner:
+        worker, name = self._pod(request), request.match_info["container"]
+        if name not in worker.runners:
+            raise web.HTTPBadRequest(
+                text=f'container "{name}" is not valid for pod "{worker.record.name}"\n'
+            )
+        return worker.runners[name]
+
+    async def _logs(self, request: web.Request) -> web.StreamResponse:
+        runner, query = self._container(request), request.query
+        path = self._log_file(runner, is_true(query.get("previous")))
+        wish = Wish(
+            tail=int(query["tailLines"]) if "tailLines" in query else None,
+            since=_since(query.get("sinceSeconds"), query.get("sinceTime")),
+            has_timestamps=is_true(query.get("timestamps")),
+            limit=int(query["limitBytes"]) if "limitBytes" in query else None,
+            is_following=is_true(query.get("follow")) and not is_true(query.get("previous")),
+        )
+        attempt = runner.record.attempt
+        answer = web.StreamResponse(headers={"Content-Type": "text/plain"})
+        answer.enable_chunked_encoding()
+        await answer.prepare(request)
+
+        def is_over() -> bool:
+            record = runner.record
+            return record.state != RUNNING or record.attempt != attempt
+
+        with contextlib.suppress(ConnectionError):
+            async for chunk in logs.read(path, wish, is_over):
+                await answer.write(chunk)
+            await answer.write_eof()
+        return answer
+
+    def _log_file(self, runner: Runner, is_previous: bool) -> Path:
+        record, pod = runner.record, runner.pod.record.name
+        attempt = record.attempt - 1 if is_previous else record.attempt
+        if is_previous and attempt < 0:
+            raise web.HTTPBadRequest(
+                text=f'previous terminated container "{runner.name}" in pod "{pod}" not found\n'
+            )
+        if attempt < 0:
+            reason = record.reason if record.state == WAITING else "ContainerCreating"
+            what = "trying and failing to pull image" if "Image" in reason else f"{reason}"
+            verb = "is" if "Image" in reason else "is waiting to start:"
+            raise web.HTTPBadRequest(
+                text=f'container "{runner.name}" in pod "{pod}" {verb} {what}\n'
+            )
+        return runner.place.log(attempt)
+
+    async def _open(self, request: web.Request) -> streams.Channels:
+        """Upgrade to a WebSocket, or refuse subprotocols nobody here speaks."""
+        if request.headers.get("Upgrade", "").lower() != "websocket":
+            raise web.HTTPBadRequest(text="Upgrade request required\n")
+        offered = request.headers.get("Sec-WebSocket-Protocol", "")
+        asked = [word.strip() for word in offered.split(",") if word.strip()]
+        chosen = next((word for word in asked if word in streams.PROTOCOLS), None)
+        if asked and chosen is None:
+            raise web.HTTPForbidden(text="")
+        socket = web.WebSocketResponse(
+            protocols=(chosen,) if chosen else (), max_msg_size=64 * 1024 * 1024
+        )
+        await socket.prepare(request)
+        return streams.Channels(socket, chosen or "")
+
+    async def _exec(self, request: web.Request) -> web.StreamResponse:
+        runner = self._container(request)
+        if runner.record.state != RUNNING:
+            raise web.HTTPInternalServerError(text=f'container not found ("{runner.name}")\n')
+        wanted = {name for name in _STREAM_WORDS if name != "tty" and _asks(request, name)}
+        tty = _asks(request, "tty")
+        argv = request.query.getall("command", [])
+        if not argv:
+            raise web.HTTPBadRequest(text="you must specify at least one command\n")
+        channels = await self._open(request)
+        await streams.execute(channels, runner, argv, wanted - {"stderr"} if tty else wanted, tty)
+        return channels.socket
+
+    async def _attach(self, request: web.Request) -> web.StreamResponse:
+        runner = self._container(request)
+        if runner.record.state != RUNNING:
+            raise web.HTTPInternalServerError(text=f'container not found ("{runner.name}")\n')
+        channels = await self._open(request)
+        await channels.send(streams.STDOUT, b"")
+        if _asks(request, "stdin"):
+            text = "attach cannot send input on this platform; use kubectl exec -it instead"
+            await channels.finish(streams.internal_error(text))
+            return channels.socket
+        path, attempt = runner.place.log(runner.record.attempt), runner.record.attempt
+        wish = Wish(tail=0, is_following=True)
+        end = asyncio.create_task(channels.receive())
+
+        def is_over() -> bool:
+            record = runner.record
+            return end.done() or record.state != RUNNING or record.attempt != attempt
+
+        try:
+            async for chunk in logs.read(path, wish, is_over):
+                await channels.send(streams.STDOUT, chunk)
+        finally:
+            end.cancel()
+        await channels.finish(streams.success())
+        return channels.socket
+
+    async def _forward(self, request: web.Request) -> web.StreamResponse:
+        worker = self._pod(request)
+        words = [*request.query.getall("port", []), *request.query.getall("ports", [])]
+        ports = [int(part) for word in words for part in word.split(",") if part.isdigit()]
+        if request.headers.get("Upgrade", "").lower() != "websocket":
+            raise web.HTTPBadRequest(text="Upgrade request required\n")
+        if not ports:
+            raise web.HTTPBadRequest(text='query parameter "port" is required\n')
+        channels = await self._open(request)
+        await streams.forward(channels.socket, worker.twin, ports)
+        return channels.socket
+
+
+def _asks(request: web.Request, name: str) -> bool:
+    return any(is_true(request.query.get(word)) for word in _STREAM_WORDS[name])
+
+
+def _since(seconds: str | None, moment: str | None) -> str | None:
+    if seconds:
+        return journal.stamp(time.time_ns() - int(seconds) * 1_000_000_000).decode()
+    if moment:
+        return journal.stamp(int(datetime.fromisoformat(moment).timestamp() * 1e9)).decode()
+    return None
