@@ -1,0 +1,198 @@
+"""The platform as a whole: up, beside another, killed, up again, down without a trace."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+import requests
+
+pytestmark = [pytest.mark.sandbox, pytest.mark.timeout(300)]
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+def labsandbox(*words: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+    env = {key: value for key, value in os.environ.items() if key != "LABSANDBOX_STATE"}
+    env |= {"COLUMNS": "200", "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [sys.executable, "-m", "labsandbox.cli", *words],
+        capture_output=True,
+        text=True,
+        env=env,
+        timeout=150,
+    )
+    if check:
+        assert done.returncode == 0, done.stdout + done.stderr
+    return done
+
+
+def environment(state: Path) -> dict[str, str]:
+    loaded: dict[str, str] = json.loads(labsandbox("env", "--state", str(state), "--json").stdout)
+    return loaded
+
+
+def family(state: Path) -> list[psutil.Process]:
+    """Return every living process that names the state folder."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            words = process.cmdline()
+            alive = process.status() != psutil.STATUS_ZOMBIE
+        except psutil.Error:
+            continue
+        if alive and any(str(state) in word for word in words):
+            found.append(process)
+    return found
+
+
+def until(phrase: str, condition: Callable[[], object], seconds: float = 90) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"waited {seconds} s for {phrase}"
+        time.sleep(0.05)
+
+
+def session(env: dict[str, str], user: str | None = None) -> requests.Response:
+    name = user or env["EZMERAL_USER"]
+    file = Path(env["EZMERAL_PASSWORD_FILE"]).with_name(name)
+    body = {"name": name, "password": file.read_text(), "tenant_name": env["EZMERAL_TENANT"]}
+    return requests.post(
+        f"{env['EZMERAL_URL']}/api/v2/session", json=body, verify=env["EZMERAL_CA"], timeout=20
+    )
+
+
+@pytest.fixture(scope="module")
+def state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    folder = tmp_path_factory.mktemp("sandbox") / "state"
+    labsandbox("up", "--state", str(folder), "--detach")
+    yield folder
+    labsandbox("down", "--state", str(folder))
+    assert family(folder) == []
+
+
+def test_up_again_says_that_it_runs(state: Path) -> None:
+    said = labsandbox("up", "--state", str(state), "--detach").stdout
+    assert "runs already: process" in said
+
+
+def test_environment_lets_a_learner_sign_in(state: Path) -> None:
+    env = environment(state)
+    answer = session(env)
+    assert answer.status_code == 201
+    assert answer.headers["Location"].startswith("/api/v2/session/")
+
+
+def test_secrets_of_the_state_folder_are_its_owners_alone(state: Path) -> None:
+    env = environment(state)
+    private = [state, state / "credentials.csv", Path(env["EZMERAL_PASSWORD_FILE"])]
+    private += [state / "admin.conf", state / "pki" / "ca.key"]
+    assert [oct(path.stat().st_mode & 0o077) for path in private] == ["0o0"] * len(private)
+
+
+def test_status_tells_what_runs(state: Path) -> None:
+    found = json.loads(labsandbox("status", "--state", str(state), "--json").stdout)
+    assert found["ready"] is True
+    assert found["tables"]["KubeDirector clusters"][1][1] == "training-engine-shared"
+
+
+def test_second_sandbox_runs_beside_the_first(state: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    try:
+        labsandbox("up", "--state", str(other), "--detach")
+        one, two = environment(state), environment(other)
+        assert one["EZMERAL_URL"] != two["EZMERAL_URL"]
+        assert session(one).status_code == session(two).status_code == 201
+    finally:
+        labsandbox("down", "--state", str(other))
+    assert family(other) == []
+
+
+def test_session_survives_kill_of_everything(state: Path) -> None:
+    env = environment(state)
+    key = {"X-BDS-SESSION": session(env).headers["Location"]}
+    for process in family(state):
+        with_suppressed(process.kill)
+    until("the platform to be gone", lambda: not holds(state))
+    labsandbox("up", "--state", str(state), "--detach")
+    env = environment(state)
+    known = requests.get(
+        f"{env['EZMERAL_URL']}/api/v2/session", headers=key, verify=env["EZMERAL_CA"], timeout=20
+    )
+    assert known.status_code == 200
+    assert known.json()["user_name"] == "student1"
+
+
+def test_killed_api_server_comes_back(state: Path) -> None:
+    before = json.loads((state / "apiserver.json").read_text())["pid"]
+    os.kill(before, signal.SIGKILL)
+
+    def is_new() -> bool:
+        try:
+            return bool(json.loads((state / "apiserver.json").read_text())["pid"] != before)
+        except (OSError, ValueError):
+            return False
+
+    until("a new API server", is_new)
+    until("the platform to answer", lambda: labsandbox("status", "--state", str(state)).stdout)
+
+
+def test_two_ups_at_once_end_with_one_platform(tmp_path: Path) -> None:
+    folder = tmp_path / "twice"
+    words = [sys.executable, "-m", "labsandbox.cli", "up", "--state", str(folder), "--detach"]
+    env = os.environ | {"PYTHONPATH": str(ROOT)}
+    both = [
+        subprocess.Popen(
+            words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=env
+        )
+        for _ in range(2)
+    ]
+    try:
+        said = [process.communicate(timeout=150)[0] for process in both]
+        assert [process.returncode for process in both] == [0, 0], said
+        platforms = [p for p in family(folder) if "labsandbox.platform" in p.cmdline()]
+        assert len(platforms) == 1
+    finally:
+        labsandbox("down", "--state", str(folder))
+    assert family(folder) == []
+
+
+def test_down_twice_is_no_error(tmp_path: Path) -> None:
+    assert "Nothing runs" in labsandbox("down", "--state", str(tmp_path / "none")).stdout
+
+
+def test_env_of_a_stopped_sandbox_says_what_to_type(tmp_path: Path) -> None:
+    done = labsandbox("env", "--state", str(tmp_path / "none"), check=False)
+    assert done.returncode == 1
+    assert "labsandbox up" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_reset_refuses_a_folder_that_is_no_sandbox(tmp_path: Path) -> None:
+    (tmp_path / "thesis.tex").write_text("years of work")
+    done = labsandbox("reset", "--state", str(tmp_path), "--yes", check=False)
+    assert done.returncode == 1
+    assert (tmp_path / "thesis.tex").exists()
+
+
+def holds(state: Path) -> bool:
+    return bool(
+        json.loads(labsandbox("status", "--state", str(state), "--json", check=False).stdout)[
+            "running"
+        ]
+    )
+
+
+def with_suppressed(call: Callable[[], None]) -> None:
+    try:
+        call()
+    except psutil.NoSuchProcess:
+        return
