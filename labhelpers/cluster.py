@@ -8,12 +8,12 @@ from typing import Any
 import yaml
 from kubernetes import client, config
 
+from labhelpers.errors import SignInNeeded
 from labhelpers.live import Live
-from labhelpers.session import SignInNeeded
 from labhelpers.settings import settings
 from labhelpers.wait import WaitTimeout, wait
 
-__all__ = ["KUBEDIRECTOR", "Clients", "apply", "connect", "endpoints", "wait_configured"]
+__all__ = ["KUBEDIRECTOR", "Clients", "apply", "connect", "endpoints", "token", "wait_configured"]
 
 # group, version and plural: how the official client names a custom resource
 KUBEDIRECTOR = {"group": "kubedirector.hpe.com", "version": "v1beta1"}
@@ -36,12 +36,10 @@ def connect() -> Clients:
     path = settings().kubeconfig
     if not path.exists():
         raise SignInNeeded(f"Expected a kubeconfig at {path}: run lab core-01 first.")
-    current = next(
-        context
-        for context in yaml.safe_load(path.read_text("utf-8"))["contexts"]
-        if context["name"] == config.list_kube_config_contexts(str(path))[1]["name"]
-    )
-    api = config.new_client_from_config(str(path))
+    document = yaml.safe_load(path.read_text("utf-8"))
+    contexts = {entry["name"]: entry["context"] for entry in document["contexts"]}
+    current = contexts[document["current-context"]]
+    api = config.new_client_from_config(str(path))  # type: ignore[no-untyped-call]
     try:
         client.AuthenticationV1Api(api).create_self_subject_review(client.V1SelfSubjectReview())
     except client.ApiException as error:
@@ -56,7 +54,7 @@ def connect() -> Clients:
         client.AppsV1Api(api),
         client.CustomObjectsApi(api),
         client.AuthorizationV1Api(api),
-        current["context"].get("namespace", "default"),
+        current.get("namespace", "default"),
     )
 
 
@@ -104,14 +102,26 @@ def wait_configured(clients: Clients, name: str, deadline: float = 180) -> dict[
 
 def endpoints(clients: Clients, kdcluster: str, role: str) -> dict[int, str]:
     """Return service port -> https address at the gateway, for one role of a kdcluster."""
-    selector = f"kubedirector.hpe.com/kdcluster={kdcluster},kubedirector.hpe.com/role={role}"
-    services = clients.core.list_namespaced_service(clients.namespace, label_selector=selector)
     return {
         int(key.removeprefix(_GATEWAY)): f"https://{value}"
-        for service in services.items
-        for key, value in (service.metadata.annotations or {}).items()
+        for notes in _annotations(clients, kdcluster, role)
+        for key, value in notes.items()
         if key.startswith(_GATEWAY)
     }
+
+
+def token(clients: Clients, kdcluster: str, role: str) -> str:
+    """Return the token that one role of a kdcluster asks its callers for."""
+    key = "kubedirector.hpe.com/kd-auth-token"
+    return next(
+        (notes[key] for notes in _annotations(clients, kdcluster, role) if key in notes), ""
+    )
+
+
+def _annotations(clients: Clients, kdcluster: str, role: str) -> list[dict[str, str]]:
+    selector = f"kubedirector.hpe.com/kdcluster={kdcluster},kubedirector.hpe.com/role={role}"
+    services = clients.core.list_namespaced_service(clients.namespace, label_selector=selector)
+    return [service.metadata.annotations or {} for service in services.items]
 
 
 def _events(clients: Clients, name: str) -> str:

@@ -4,12 +4,22 @@ LabError
 ├── JavaUnusable     no Java, or one that Spark cannot run on
 ├── JarUnusable      the Delta and Iceberg jar is missing, does not fit Spark, or cannot be written
 ├── SparkUnavailable Spark did not start
-└── DataUnreadable   a data file, or one column of it, cannot be read
+├── DataUnreadable   a data file, or one column of it, cannot be read
+├── SettingsError    a setting is missing or unusable
+└── SignInNeeded     there is no session, or it is over
 """
 
 from __future__ import annotations
 
-__all__ = ["DataUnreadable", "JarUnusable", "JavaUnusable", "LabError", "SparkUnavailable"]
+__all__ = [
+    "DataUnreadable",
+    "JarUnusable",
+    "JavaUnusable",
+    "LabError",
+    "SettingsError",
+    "SignInNeeded",
+    "SparkUnavailable",
+]
 
 
 class LabError(Exception):
@@ -34,3 +44,11 @@ class SparkUnavailable(LabError):
 
 class DataUnreadable(LabError):
     """A data file, or one of its columns, cannot be read; the text names both."""
+
+
+class SettingsError(LabError):
+    """A setting is missing from the environment, or what it names cannot be used."""
+
+
+class SignInNeeded(LabError):
+    """There is no session, or it is over; the text says what to run."""

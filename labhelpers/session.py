@@ -7,23 +7,12 @@ from pathlib import Path
 
 import requests
 
+from labhelpers.errors import SignInNeeded
 from labhelpers.settings import password, settings
 
-__all__ = ["SignInNeeded", "renew", "save_kubeconfig"]
+__all__ = ["renew", "save_kubeconfig"]
 
 _SECONDS = 30
-
-
-class SignInNeeded(RuntimeError):
-    """There is no session, or it is over; the text says what to run.
-
-    RuntimeError
-    └── SignInNeeded
-    """
-
-    def _render_traceback_(self) -> list[str]:
-        """Tell IPython to show the sentence alone."""
-        return [f"SignInNeeded: {self}"]
 
 
 def renew() -> Path:

@@ -12,15 +12,9 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["Settings", "SettingsError", "password", "settings"]
+from labhelpers.errors import SettingsError
 
-
-class SettingsError(RuntimeError):
-    """A setting is missing or unusable; the text says which and what to type.
-
-    RuntimeError
-    └── SettingsError
-    """
+__all__ = ["Settings", "password", "settings"]
 
 
 @dataclass(frozen=True)
@@ -42,7 +36,7 @@ def settings() -> Settings:
     >>> os.environ.pop("EZMERAL_URL", None) and None
     >>> settings()  # doctest: +ELLIPSIS
     Traceback (most recent call last):
-    labhelpers.settings.SettingsError: Expected EZMERAL_URL in the environment, found nothing. ...
+    labhelpers.errors.SettingsError: Expected EZMERAL_URL in the environment, found nothing. ...
     """
     kubeconfig = os.environ.get("KUBECONFIG") or str(Path.home() / ".kube" / "config")
     return Settings(
