@@ -162,7 +162,7 @@ def _dump(base: Path, target: Path) -> None:
     if not base.is_file():
         java = find_java() / "bin" / "java"
         fresh = target.with_name(base.name)
-        command = [java, "-Xshare:dump", f"-XX:SharedArchiveFile={fresh}"]
+        command = [str(java), "-Xshare:dump", f"-XX:SharedArchiveFile={fresh}"]
         subprocess.run(command, check=False, capture_output=True)
         if not fresh.is_file():
             return

@@ -1,4 +1,4 @@
-"""Find the Java that Spark runs on; the environment's own comes from a wheel, no system Java needed.
+"""Find the Java that Spark runs on: one from a wheel comes with the environment.
 
 `python -m labhelpers.java` prints a JAVA_HOME for programs that start Spark by its own scripts
 (`spark-submit`, a standalone worker). It exists because those scripts always pass
@@ -65,7 +65,8 @@ def java_home() -> Path:
     text = (
         "#!/bin/sh\n"
         "# Spark asks for a module that this runtime was made without.\n"
-        'for a do shift; [ "$a" = "--add-modules=jdk.incubator.vector" ] || set -- "$@" "$a"; done\n'
+        'for a do shift; [ "$a" = "--add-modules=jdk.incubator.vector" ] '
+        '|| set -- "$@" "$a"; done\n'
         f'exec {shlex.quote(str(home / "bin" / "java"))} "$@"\n'
     )
     if not wrapper.is_file() or wrapper.read_text() != text:
