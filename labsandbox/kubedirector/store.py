@@ -122,6 +122,6 @@ class Store:
 
 
 def _version(obj: Object) -> int:
-    """Return the resourceVersion as a number; servers that do not count give 0 and order is lost."""
+    """Return the resourceVersion as a number; without numbers the latest to arrive wins."""
     text = obj["metadata"].get("resourceVersion") or "0"
     return int(text) if text.isdigit() else 0

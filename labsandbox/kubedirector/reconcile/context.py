@@ -76,7 +76,9 @@ class Context:
         if planned is not None:
             return int(planned)
         # A replaced kdcluster may have lost the annotation; counting must never go backwards.
-        told = [m.get("stateDetail", {}).get("lastConnectionVersion", 0) for _, m in self.members()]
+        told = [
+            int(detail_of(member).get("lastConnectionVersion", 0)) for _, member in self.members()
+        ]
         return max([counter(annotations_of(self.cluster), ANNOTATION_HASH), *told])
 
     @property

@@ -1,0 +1,87 @@
+"""Run the operator against any API server: `python -m labsandbox.kubedirector --kubeconfig F`."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import logging
+import signal
+import sys
+from pathlib import Path
+
+import psutil
+
+from labsandbox.client import Client, ClientError
+from labsandbox.kubedirector.install import InstallError
+from labsandbox.kubedirector.job import Deadlines
+from labsandbox.kubedirector.operator import Options, run
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the operator until it is told to end."""
+    parser = argparse.ArgumentParser(prog="python -m labsandbox.kubedirector", description=__doc__)
+    parser.add_argument("--kubeconfig", type=Path, required=True)
+    parser.add_argument("--namespace", default="kubedirector", help="KubeDirector's own namespace")
+    parser.add_argument("--webhook-host", default="127.0.0.1", help="address to listen on")
+    parser.add_argument("--webhook-port", type=int, default=0, help="0 lets the system choose")
+    parser.add_argument("--advertise", help="host name the API server reaches the webhook by")
+    parser.add_argument("--ca", type=Path, help="folder with ca.crt and ca.key for the webhook")
+    parser.add_argument("--catalog", type=Path, help="folder of kdapps for the system catalogue")
+    parser.add_argument("--configure-deadline", type=float, default=Deadlines().configure)
+    parser.add_argument("--script-deadline", type=float, default=Deadlines().others)
+    parser.add_argument("--parent-pid", type=int, help="end when this process is gone")
+    parser.add_argument("-v", "--verbose", action="store_true")
+    chosen = parser.parse_args(arguments)
+    logging.basicConfig(
+        level=logging.INFO if chosen.verbose else logging.WARNING,
+        format="%(asctime)s %(name)s %(levelname)s %(message)s",
+    )
+    options = Options(
+        webhook_host=chosen.webhook_host,
+        webhook_port=chosen.webhook_port,
+        namespace=chosen.namespace,
+        authority=chosen.ca,
+        advertise=chosen.advertise,
+        catalog=chosen.catalog,
+        deadlines=Deadlines(chosen.configure_deadline, chosen.script_deadline),
+    )
+    try:
+        asyncio.run(_serve(chosen.kubeconfig, options, chosen.parent_pid))
+    except (ClientError, InstallError) as error:
+        print(f"kubedirector: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+async def _serve(kubeconfig: Path, options: Options, parent_pid: int | None) -> None:
+    ready = asyncio.Event()
+    async with Client.from_kubeconfig(kubeconfig, user_agent="kubedirector") as client:
+        work = asyncio.create_task(run(client, ready=ready, options=options))
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, work.cancel)
+        said = asyncio.create_task(_say_ready(ready))
+        watched = asyncio.create_task(_watch_parent(parent_pid, work))
+        try:
+            with contextlib.suppress(asyncio.CancelledError):
+                await work
+        finally:
+            said.cancel()
+            watched.cancel()
+
+
+async def _say_ready(ready: asyncio.Event) -> None:
+    await ready.wait()
+    print("kubedirector is ready", flush=True)
+
+
+async def _watch_parent(pid: int | None, work: asyncio.Task[None]) -> None:
+    while pid and psutil.pid_exists(pid):
+        await asyncio.sleep(1)
+    if pid:
+        work.cancel()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
