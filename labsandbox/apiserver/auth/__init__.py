@@ -1,0 +1,1 @@
+"""Who a request comes from (authentication) and what they may do (RBAC)."""

@@ -1,0 +1,95 @@
+"""What exists before the first client: namespaces, default roles, priority classes, a Service."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from typing import Any
+
+from labsandbox.apiserver.api import Api
+from labsandbox.apiserver.pki import SERVICE_ADDRESS
+from labsandbox.apiserver.store import Record, Stale
+from labsandbox.apiserver.strategies.cluster import NAME_LABEL
+from labsandbox.apiserver.verbs.manage import track
+from labsandbox.apiserver.verbs.objects import now
+
+Json = dict[str, Any]
+NAMESPACES = ("kube-system", "kube-public", "kube-node-lease", "default")
+_MANAGER = "kube-apiserver"
+
+
+def _metadata(name: str, **more: Any) -> Json:
+    return {"name": name, "uid": str(uuid.uuid4()), "creationTimestamp": now(), **more}
+
+
+def _namespace(name: str) -> Json:
+    return {
+        "metadata": _metadata(name, labels={NAME_LABEL: name}),
+        "spec": {"finalizers": ["kubernetes"]},
+        "status": {"phase": "Active"},
+    }
+
+
+def _service(port: int) -> Json:
+    labels = {"component": "apiserver", "provider": "kubernetes"}
+    return {
+        "metadata": _metadata("kubernetes", namespace="default", labels=labels),
+        "spec": {
+            "ports": [{"name": "https", "protocol": "TCP", "port": 443, "targetPort": port}],
+            "clusterIP": SERVICE_ADDRESS,
+            "clusterIPs": [SERVICE_ADDRESS],
+            "type": "ClusterIP",
+            "sessionAffinity": "None",
+            "ipFamilies": ["IPv4"],
+            "ipFamilyPolicy": "SingleStack",
+            "internalTrafficPolicy": "Cluster",
+        },
+        "status": {"loadBalancer": {}},
+    }
+
+
+_PRIORITIES = (
+    ("system-cluster-critical", 2000000000, "Used for system critical pods that must run in the "
+     "cluster, but can be moved to another node if necessary."),
+    ("system-node-critical", 2000001000, "Used for system critical pods that must not be moved "
+     "from their current node."),
+)  # fmt: skip
+
+
+def _priority(name: str, value: int, description: str) -> Json:
+    return {
+        "metadata": _metadata(name, generation=1),
+        "value": value,
+        "description": description,
+        "preemptionPolicy": "PreemptLowerPriority",
+    }
+
+
+async def create_defaults(api: Api, port: int) -> None:
+    """Create what is missing; existing objects are left as they are."""
+    wanted: list[tuple[str, str, str, Json]] = []
+    for name in NAMESPACES:
+        wanted.append(("", "namespaces", "", _namespace(name)))
+    from labsandbox.apiserver.auth.policy import default_objects
+
+    for plural, obj in default_objects():
+        wanted.append(("rbac.authorization.k8s.io", plural, "", obj))
+    for name, value, text in _PRIORITIES:
+        wanted.append(("scheduling.k8s.io", "priorityclasses", "", _priority(name, value, text)))
+    wanted.append(("", "services", "default", _service(port)))
+    writes: list[asyncio.Future[Record]] = []
+    for group, plural, namespace, obj in wanted:
+        resource = api.resource(group, plural)
+        name = obj["metadata"]["name"]
+        if api.store.latest(resource.bucket, namespace, name) is not None:
+            continue
+        whole = {"kind": resource.kind, "apiVersion": resource.api_version, **obj}
+        whole["metadata"].setdefault("uid", str(uuid.uuid4()))
+        whole["metadata"].setdefault("creationTimestamp", now())
+        tracked = track(resource, None, whole, _MANAGER)
+        try:
+            writes.append(api.store.submit(resource.bucket, namespace, name, tracked, None))
+        except Stale:
+            continue
+    if writes:
+        await asyncio.gather(*writes)

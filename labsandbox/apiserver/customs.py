@@ -1,0 +1,170 @@
+"""Custom resources: what CustomResourceDefinitions in the store add to the catalog."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+from labsandbox.apiserver.registry import ResourceDef, Subresource
+from labsandbox.apiserver.registry.resource import STANDARD_VERBS, Strategy
+from labsandbox.apiserver.store import Change
+from labsandbox.apiserver.store.record import DELETED
+
+if TYPE_CHECKING:
+    from labsandbox.apiserver.api import Api
+
+Json = dict[str, Any]
+_LOG = logging.getLogger(__name__)
+BUCKET = "customresourcedefinitions.apiextensions.k8s.io"
+
+
+class PlainShape:
+    """A version without a schema of ours: kept as it is."""
+
+    node: Any = None
+
+    def decode(self, obj: Json) -> tuple[Json, list[str]]:
+        return obj, []
+
+    def default(self, obj: Json) -> Json:
+        return obj
+
+    def validate_create(self, obj: Json) -> list[Any]:
+        return []
+
+    def validate_update(self, new: Json, old: Json, subresource: str) -> list[Any]:
+        return []
+
+
+class Custom:
+    """The kind one CRD defines, in all its versions."""
+
+    def __init__(self, definition: Json) -> None:
+        self.definition = definition
+        self.spec: Json = definition["spec"]
+        self._versions = {version["name"]: version for version in self.spec["versions"]}
+        self._shapes: dict[str, Any] = {}
+
+    def version(self, name: str) -> Any:
+        """The shape of a version, built when first needed."""
+        found = self._shapes.get(name)
+        if found is None:
+            try:
+                from labsandbox.apiserver.crd import version_shape
+            except ImportError:
+                found = PlainShape()
+            else:
+                found = version_shape(self.definition, name)
+            self._shapes[name] = found
+        return found
+
+    def selectable_fields(self, name: str) -> list[str]:
+        fields = self._versions[name].get("selectableFields") or ()
+        return [field["jsonPath"].lstrip(".") for field in fields]
+
+    def printer_columns(self, name: str) -> list[Json]:
+        columns: list[Json] = self._versions[name].get("additionalPrinterColumns") or []
+        return columns
+
+    def deprecation_warning(self, name: str) -> str:
+        version = self._versions[name]
+        if not version.get("deprecated"):
+            return ""
+        default = f"{self.spec['group']}/{name} {self.spec['names']['kind']} is deprecated"
+        return version.get("deprecationWarning") or default
+
+    def scale(self, name: str) -> Json | None:
+        found: Json | None = (self._versions[name].get("subresources") or {}).get("scale")
+        return found
+
+    def rows(self) -> list[ResourceDef]:
+        """A row of the catalog for each served version."""
+        return [self._row(version) for version in self.spec["versions"] if version.get("served")]
+
+    def _row(self, version: Json) -> ResourceDef:
+        names = self.spec["names"]
+        below = version.get("subresources") or {}
+        subresources = {}
+        if below.get("status") is not None:
+            subresources["status"] = Subresource(
+                "status", names["kind"], ("get", "patch", "update")
+            )
+        if below.get("scale") is not None:
+            subresources["scale"] = Subresource(
+                "scale", "Scale", ("get", "patch", "update"), "autoscaling", "v1"
+            )
+        storage = next((v["name"] for v in self.spec["versions"] if v.get("storage")), "")
+        return ResourceDef(
+            group=self.spec["group"],
+            version=version["name"],
+            kind=names["kind"],
+            plural=names["plural"],
+            singular=names.get("singular") or names["kind"].lower(),
+            short_names=tuple(names.get("shortNames") or ()),
+            categories=tuple(names.get("categories") or ()),
+            namespaced=self.spec.get("scope") == "Namespaced",
+            verbs=STANDARD_VERBS,
+            subresources=subresources,
+            strategy=Strategy(
+                generation=True, status="status" in subresources, unconditional_update=False
+            ),
+            storage_hash=_hash(self.spec["group"], storage, names["kind"]),
+            list_kind=names.get("listKind") or f"{names['kind']}List",
+            custom=self,
+        )
+
+
+def _hash(group: str, version: str, kind: str) -> str:
+    from base64 import b64encode
+    from hashlib import sha256
+
+    return b64encode(sha256(f"{group}/{version}/{kind}".encode()).digest()[:8]).decode()
+
+
+class Customs:
+    """Keeps the catalog in step with the definitions in the store."""
+
+    def __init__(self, api: Api) -> None:
+        self._api = api
+        self._rows: dict[str, list[ResourceDef]] = {}
+        for record in api.store.bucket(BUCKET).ordered(None):
+            self._serve(record.load())
+        api.store.listeners.append(self._changed)
+
+    def _changed(self, change: Change) -> None:
+        if change.bucket != BUCKET:
+            return
+        definition = change.after.load()
+        if change.kind == DELETED:
+            self._stop(definition["metadata"]["name"])
+        else:
+            self._serve(definition)
+
+    def _serve(self, definition: Json) -> None:
+        name = definition["metadata"]["name"]
+        if not is_established(definition):
+            return
+        try:
+            rows = Custom(definition).rows()
+        except (KeyError, TypeError):
+            _LOG.exception("the definition %s cannot be served", name)
+            return
+        old = self._rows.get(name, [])
+        kept = {(row.group, row.version, row.plural) for row in rows}
+        for row in old:
+            if (row.group, row.version, row.plural) not in kept:
+                self._api.catalog.remove(row)
+        for row in rows:
+            self._api.catalog.add(row)
+        self._rows[name] = rows
+
+    def _stop(self, name: str) -> None:
+        for row in self._rows.pop(name, []):
+            self._api.catalog.remove(row)
+            self._api.hub.end_all(row.bucket)
+
+
+def is_established(definition: Json) -> bool:
+    """Has the API server accepted the names of a definition?"""
+    conditions = (definition.get("status") or {}).get("conditions") or ()
+    return any(c.get("type") == "Established" and c.get("status") == "True" for c in conditions)

@@ -1,0 +1,109 @@
+"""The server's connection: uvicorn's, which also knows its client's certificate.
+
+It adds what Kubernetes clients need and ASGI does not carry: the subject of the client
+certificate, the transport (watches write shared bytes, streams tunnel raw ones), and a proper
+answer to methods HTTP has never heard of.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import httptools
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from labsandbox.apiserver.status import method_not_allowed
+
+Subject = tuple[str, tuple[str, ...]]
+"""Common name and organisations."""
+
+
+def subject_of(certificate: dict[str, Any] | None) -> Subject | None:
+    """User and groups a verified client certificate stands for."""
+    if not certificate:
+        return None
+    name, groups = "", []
+    for relative in certificate.get("subject", ()):
+        for key, value in relative:
+            if key == "commonName":
+                name = value
+            elif key == "organizationName":
+                groups.append(value)
+    return (name, tuple(groups)) if name else None
+
+
+class Connection(HttpToolsProtocol):
+    """One client connection; requests find it in `scope["connection"]`."""
+
+    subject: Subject | None = None
+    tunnel: Callable[[bytes], None] | None = None
+    """Once set, bytes from the client go there instead of the HTTP parser."""
+    on_lost: Callable[[], None] | None = None
+    on_room: Callable[[], None] | None = None
+    upgraded: bytes = b""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        ssl_object = transport.get_extra_info("ssl_object")
+        if ssl_object is not None:
+            self.subject = subject_of(ssl_object.getpeercert())
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        self._unset_keepalive_if_required()
+        if self.on_lost is not None:
+            self.on_lost()
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        if self.on_room is not None:
+            self.on_room()
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self.scope["connection"] = self  # type: ignore[typeddict-unknown-key]
+
+    def _should_upgrade(self) -> bool:
+        return False
+
+    def data_received(self, data: bytes) -> None:
+        if self.tunnel is not None:
+            self.tunnel(data)
+            return
+        self._unset_keepalive_if_required()
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            # The request itself is answered by the application; what follows belongs to a tunnel.
+            offset = upgrade.args[0] if upgrade.args else len(data)
+            self.upgraded += data[offset:]
+        except httptools.HttpParserInvalidMethodError:
+            self._refuse_method()
+        except httptools.HttpParserError:
+            self.send_400_response("Invalid HTTP request received.")
+
+    def on_message_complete(self) -> None:
+        if self.cycle.response_complete:
+            return
+        self.cycle.more_body = False
+        self.cycle.message_event.set()
+
+    def on_body(self, body: bytes) -> None:
+        if self.cycle.response_complete:
+            return
+        super().on_body(body)
+
+    def _refuse_method(self) -> None:
+        import orjson
+
+        body = orjson.dumps(method_not_allowed().body())
+        self.transport.write(
+            b"HTTP/1.1 405 Method Not Allowed\r\ncache-control: no-cache, private\r\n"
+            b"content-type: application/json\r\nconnection: close\r\ncontent-length: "
+            + str(len(body)).encode()
+            + b"\r\n\r\n"
+            + body
+        )
+        self.transport.close()

@@ -1,0 +1,82 @@
+"""The shape of a kind, whether built in or defined by a CustomResourceDefinition.
+
+Everything a verb needs to know about the content of an object is asked here: reading, defaults,
+validation, the type tree for merges.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any, Protocol
+
+from labsandbox.apiserver.registry import ResourceDef
+from labsandbox.apiserver.status import Cause
+
+Json = dict[str, Any]
+
+
+class Shape(Protocol):
+    """`KindSchema` of a built-in kind, or a version of a custom kind."""
+
+    @property
+    def node(self) -> Any: ...
+
+    def decode(self, obj: Json) -> tuple[Json, list[str]]: ...
+
+    def default(self, obj: Json) -> Json: ...
+
+
+class _Plain:
+    """A kind nobody describes: passed through as it is."""
+
+    node: Any = None
+
+    def decode(self, obj: Json) -> tuple[Json, list[str]]:
+        return obj, []
+
+    def default(self, obj: Json) -> Json:
+        return obj
+
+
+_PLAIN = _Plain()
+
+
+def shape_of(resource: ResourceDef, subresource: str = "") -> Shape:
+    """The schema of the resource's kind, or of the kind its subresource is written with."""
+    if subresource and subresource in resource.subresources:
+        found = resource.subresources[subresource]
+        if found.kind != resource.kind:
+            shape = builtin_shape(found.group, found.version or resource.version, found.kind)
+            return shape or _PLAIN
+    if resource.custom is not None:
+        shape = resource.custom.version(resource.version)
+        return shape  # type: ignore[no-any-return]
+    return builtin_shape(resource.group, resource.version, resource.kind) or _PLAIN
+
+
+@cache
+def builtin_shape(group: str, version: str, kind: str) -> Shape | None:
+    from labsandbox.apiserver import schema
+
+    return schema.kind_schema(group, version, kind)
+
+
+def validate_create(resource: ResourceDef, obj: Json) -> list[Cause]:
+    if resource.custom is not None:
+        return list(shape_of(resource).validate_create(obj))  # type: ignore[attr-defined]
+    try:
+        from labsandbox.apiserver import validation
+    except ImportError:
+        return []
+    return list(validation.validate_create(resource, obj))
+
+
+def validate_update(resource: ResourceDef, new: Json, old: Json, subresource: str) -> list[Cause]:
+    if resource.custom is not None:
+        shape = shape_of(resource)
+        return list(shape.validate_update(new, old, subresource))  # type: ignore[attr-defined]
+    try:
+        from labsandbox.apiserver import validation
+    except ImportError:
+        return []
+    return list(validation.validate_update(resource, new, old))

@@ -1,0 +1,1 @@
+"""Values the server hands out: cluster addresses and node ports of services."""

@@ -1,0 +1,45 @@
+"""Namespaces, nodes and volumes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+Json = dict[str, Any]
+NAME_LABEL = "kubernetes.io/metadata.name"
+
+
+def create_namespace(obj: Json) -> None:
+    obj["status"] = {"phase": "Active"}
+    spec = obj.setdefault("spec", {})
+    finalizers = spec.get("finalizers") or []
+    if "kubernetes" not in finalizers:
+        spec["finalizers"] = [*finalizers, "kubernetes"]
+    _label(obj)
+
+
+def update_namespace(new: Json, old: Json) -> None:
+    new["spec"] = {**(new.get("spec") or {})}
+    finalizers = (old.get("spec") or {}).get("finalizers")
+    if finalizers is None:
+        new["spec"].pop("finalizers", None)
+    else:
+        new["spec"]["finalizers"] = finalizers
+    _label(new)
+
+
+def _label(obj: Json) -> None:
+    metadata = obj["metadata"]
+    if metadata.get("name"):
+        metadata["labels"] = {**(metadata.get("labels") or {}), NAME_LABEL: metadata["name"]}
+
+
+def create_node(obj: Json) -> None:
+    """A kubelet registers its node with a status; it is kept."""
+
+
+def create_volume(obj: Json) -> None:
+    obj["status"] = {"phase": "Pending"}
+
+
+def create_claim(obj: Json) -> None:
+    obj["status"] = {"phase": "Pending"}

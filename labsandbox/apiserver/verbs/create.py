@@ -1,0 +1,159 @@
+"""create: POST of a new object."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+from labsandbox.apiserver.api import Api
+from labsandbox.apiserver.auth.user import User
+from labsandbox.apiserver.http.media import accept
+from labsandbox.apiserver.http.request import Request
+from labsandbox.apiserver.http.response import Response
+from labsandbox.apiserver.kinds import shape_of, validate_create
+from labsandbox.apiserver.registry import ResourceDef
+from labsandbox.apiserver.registry.conversion import to_storage
+from labsandbox.apiserver.status import (
+    already_exists,
+    bad_request,
+    invalid,
+    server_error,
+)
+from labsandbox.apiserver.store import Record, Stale
+from labsandbox.apiserver.strategies import prepare_create
+from labsandbox.apiserver.verbs.admit import check_namespace, mutate, validate
+from labsandbox.apiserver.verbs.body import read_object
+from labsandbox.apiserver.verbs.manage import track
+from labsandbox.apiserver.verbs.objects import generate_name, now
+from labsandbox.apiserver.verbs.options import WriteOptions, write_options
+from labsandbox.apiserver.verbs.read import respond, respond_object
+
+Json = dict[str, Any]
+_NAME_TRIES = 8
+
+
+def check_address(obj: Json, resource: ResourceDef, namespace: str) -> Json:
+    """The object's namespace must be the one of the path; returns its metadata."""
+    metadata = obj.get("metadata")
+    if metadata is None:
+        metadata = obj["metadata"] = {}
+    given = metadata.get("namespace") or ""
+    if resource.namespaced:
+        if given and given != namespace:
+            raise bad_request(
+                "the namespace of the provided object does not match the namespace sent on the "
+                "request"
+            )
+        metadata["namespace"] = namespace
+    else:
+        if given:
+            raise bad_request(
+                "the namespace of the provided object does not match the namespace sent on the "
+                "request"
+            )
+        metadata.pop("namespace", None)
+    found: Json = metadata
+    return found
+
+
+async def create(api: Api, request: Request, resource: ResourceDef) -> Response:
+    """Create the object in the body."""
+    accepted = accept(request.headers.get("accept", ""))
+    options = write_options(request, "CreateOptions")
+    obj = await read_object(request, resource, shape_of(resource), options.validation)
+    made = await create_object(
+        api, request.user, resource, request.in_namespace, obj, options, request.warnings
+    )
+    if isinstance(made, Record):
+        return respond(api, request, resource, made, accepted, 201)
+    return respond_object(api, request, resource, made, accepted, 201)
+
+
+async def create_object(
+    api: Api,
+    user: User,
+    resource: ResourceDef,
+    namespace: str,
+    obj: Json,
+    options: WriteOptions,
+    warnings: list[str],
+    *,
+    managed: bool = False,
+) -> Record | Json:
+    """Store a new object; a dry run returns it without storing.
+
+    `managed`: its managedFields are already right (server-side apply).
+    """
+    metadata = check_address(obj, resource, namespace)
+    shape = shape_of(resource)
+    obj = shape.default(obj)
+    metadata = obj["metadata"]
+    check_namespace(api, resource, namespace, metadata.get("name") or "")
+    generated = not metadata.get("name") and bool(metadata.get("generateName"))
+    if generated:
+        metadata["name"] = generate_name(metadata["generateName"])
+    tries = _NAME_TRIES if generated else 1
+    while True:
+        try:
+            return await _create_named(
+                api, user, resource, namespace, obj, options, warnings, managed
+            )
+        except Stale:
+            tries -= 1
+            if tries <= 0:
+                raise already_exists(resource, obj["metadata"].get("name", "")) from None
+            obj["metadata"]["name"] = generate_name(obj["metadata"]["generateName"])
+
+
+def _fill(metadata: Json) -> None:
+    for field in ("deletionTimestamp", "deletionGracePeriodSeconds", "selfLink"):
+        metadata.pop(field, None)
+    metadata["uid"] = str(uuid.uuid4())
+    metadata["creationTimestamp"] = now()
+
+
+async def _create_named(
+    api: Api,
+    user: User,
+    resource: ResourceDef,
+    namespace: str,
+    obj: Json,
+    options: WriteOptions,
+    warnings: list[str],
+    managed: bool,
+) -> Record | Json:
+    name = obj["metadata"].get("name") or ""
+    if not managed and name and isinstance(name, str):
+        obj = track_new(resource, obj, options.manager)
+    admitted = await mutate(
+        api, "CREATE", resource, namespace, name, obj, None, user,
+        dry_run=options.dry_run, warnings=warnings,
+    )  # fmt: skip
+    assert admitted is not None
+    obj = admitted
+    _fill(obj["metadata"])
+    prepare_create(resource, obj)
+    api.allocator.prepare(resource, obj, None)
+    problems = validate_create(resource, obj)
+    if problems:
+        raise invalid(resource.group, resource.kind, name, problems)
+    await validate(
+        api, "CREATE", resource, namespace, name, obj, None, user,
+        dry_run=options.dry_run, warnings=warnings,
+    )  # fmt: skip
+    if obj["metadata"].get("resourceVersion"):
+        raise server_error("resourceVersion should not be set on objects to be created")
+    stored = to_storage(resource, obj)
+    expected = api.store.latest(resource.bucket, namespace, name)
+    if expected is not None:
+        raise Stale
+    if options.dry_run:
+        obj["metadata"].pop("resourceVersion", None)
+        return obj
+    api.allocator.claim(resource, obj)
+    return await api.store.write(resource.bucket, namespace, name, stored, None)
+
+
+def track_new(resource: ResourceDef, obj: Json, manager: str) -> Json:
+    """Note the creator as the manager of all fields."""
+    return track(resource, None, obj, manager)
