@@ -29,10 +29,12 @@ def list_labs() -> None:
 
 @app.command()
 def build(labs: Labs = None) -> None:
-    """Build notebooks from notebooks/_src, and the table of labs in the README."""
-    from labrunner import readme
+    """Build notebooks and pictures from their sources, and the README's table of labs."""
+    from labrunner import picture, readme
 
     curriculum = curricula.load()
+    for drawn in picture.draw_all(curriculum.root):
+        console.print(f"wrote  {drawn.relative_to(curriculum.root)}")
     for lab in curriculum.pick(labs or ()):
         path = curriculum.notebook(lab)
         word = "wrote" if notebook.save(path, notebook.build(curriculum, lab)) else "unchanged"
