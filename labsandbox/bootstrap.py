@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import secrets
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -96,14 +95,20 @@ def _note(state: State, person: Person, password: str) -> None:
 
 
 async def fill_cluster(
-    client: Client, state: State, accounts: Accounts, catalog: Path, limits: dict[str, str]
+    client: Client,
+    state: State,
+    accounts: Accounts,
+    catalog: Path,
+    limits: dict[str, str],
+    front_door: str,
 ) -> None:
     """Make the tenants' namespaces, the catalogue and what the tenants share."""
     await tenants.ensure_platform(client)
     await _create(client, res.NAMESPACES, {"metadata": {"name": SYSTEM_NAMESPACE}}, None)
     for tenant in accounts.tenants():
         await tenants.ensure_tenant(client, tenant, state.projects, limits)
-        await _create(client, res.SECRETS, _auth_secret(), tenant.namespace)
+        secret = _auth_secret(front_door, state.ca, tenant)
+        await tenants.apply(client, res.SECRETS, _AUTH_SECRET, tenant.namespace, secret)
     async for resource, obj in _catalogue(catalog):
         await _create(client, resource, obj, SYSTEM_NAMESPACE)
         if resource is res.KDAPPS:
@@ -112,13 +117,11 @@ async def fill_cluster(
     await _share(client, accounts.tenant_named(TENANT), catalog)
 
 
-def _auth_secret() -> dict[str, Any]:
+def _auth_secret(front_door: str, ca: Path, tenant: Tenant) -> dict[str, Any]:
+    """Tell the applications in pods where a password can be checked."""
     return {
-        "metadata": {
-            "name": _AUTH_SECRET,
-            "labels": {"kubedirector.hpe.com/secretType": "ext-auth"},
-        },
-        "stringData": {"key": secrets.token_hex(16)},
+        "metadata": {"labels": {"kubedirector.hpe.com/secretType": "ext-auth"}},
+        "stringData": {"url": front_door, "ca.crt": ca.read_text(), "tenant": tenant.name},
     }
 
 

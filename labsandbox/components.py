@@ -64,6 +64,7 @@ class Parts:
             self._accounts,
             catalog,
             bootstrap.quota(students),
+            f"https://{self._host}:{self._rest_port}",
         )
 
     async def ready(self) -> None:

@@ -188,7 +188,8 @@ def sweep(state: State) -> int:
 
     from labsandbox import node
 
-    return ended + (asyncio.run(node.stop(state.root)) or 0)
+    asyncio.run(node.stop(state.root))
+    return ended
 
 
 def _is_our_apiserver(pid: int, state: State) -> bool:

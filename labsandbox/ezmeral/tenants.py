@@ -65,8 +65,8 @@ async def ensure_platform(client: Client) -> None:
     """Make the roles that all tenants share."""
     rules = {_MEMBER_ROLE: _MEMBER_RULES, _ADMIN_ROLE: _ADMIN_RULES}
     for name, granted in rules.items():
-        await _apply(client, res.CLUSTERROLES, name, None, {"rules": granted})
-    await _apply(
+        await apply(client, res.CLUSTERROLES, name, None, {"rules": granted})
+    await apply(
         client,
         res.CLUSTERROLEBINDINGS,
         _SITE_ROLE,
@@ -82,14 +82,14 @@ async def ensure_tenant(
     namespace = tenant.namespace
     labels = {"hpecp.hpe.com/tenant": namespace, "hpecp.hpe.com/tenant-id": str(tenant.id)}
     meta = {"metadata": {"labels": labels, "annotations": {"hpecp.hpe.com/name": tenant.name}}}
-    await _apply(client, res.NAMESPACES, namespace, None, meta)
+    await apply(client, res.NAMESPACES, namespace, None, meta)
     for role, name in ((3, _MEMBER_ROLE), (2, _ADMIN_ROLE)):
-        await _apply(
+        await apply(
             client, res.ROLEBINDINGS, name, namespace, _binding(name, group_of(namespace, role))
         )
-    await _apply(client, res.SERVICEACCOUNTS, "ecp-tenant-member-sa", namespace, {})
+    await apply(client, res.SERVICEACCOUNTS, "ecp-tenant-member-sa", namespace, {})
     if quota:
-        await _apply(
+        await apply(
             client, res.RESOURCEQUOTAS, "tenant-quota", namespace, {"spec": {"hard": quota}}
         )
     (projects / namespace).mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -105,7 +105,7 @@ def _binding(role: str, group: str) -> dict[str, Any]:
     }
 
 
-async def _apply(
+async def apply(
     client: Client, resource: Resource, name: str, namespace: str | None, content: dict[str, Any]
 ) -> None:
     """Create the object, or merge what we want into the one that is there."""
