@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from typing import TYPE_CHECKING, Any
 
 from labsandbox.apiserver.registry import ResourceDef, Subresource
 from labsandbox.apiserver.registry.resource import STANDARD_VERBS, Strategy
-from labsandbox.apiserver.store import Change
+from labsandbox.apiserver.store import Change, Stale
 from labsandbox.apiserver.store.record import DELETED
+from labsandbox.apiserver.verbs.manage import track
+from labsandbox.apiserver.verbs.objects import full_object, now
 
 if TYPE_CHECKING:
     from labsandbox.apiserver.api import Api
@@ -49,12 +52,11 @@ class Custom:
         """The shape of a version, built when first needed."""
         found = self._shapes.get(name)
         if found is None:
-            try:
-                from labsandbox.apiserver.crd import version_shape
-            except ImportError:
-                found = PlainShape()
-            else:
-                found = version_shape(self.definition, name)
+            from labsandbox.apiserver import crd
+
+            found = PlainShape()
+            if hasattr(crd, "CustomKind"):
+                found = crd.CustomKind(self.definition).version(name)
             self._shapes[name] = found
         return found
 
@@ -127,18 +129,51 @@ class Customs:
     def __init__(self, api: Api) -> None:
         self._api = api
         self._rows: dict[str, list[ResourceDef]] = {}
+        self._accepting: set[asyncio.Task[None]] = set()
         for record in api.store.bucket(BUCKET).ordered(None):
             self._serve(record.load())
         api.store.listeners.append(self._changed)
+
+    def start(self) -> None:
+        """Accept definitions a crash left unaccepted; call it on the running loop."""
+        for record in self._api.store.bucket(BUCKET).ordered(None):
+            self._accept_later(record.name)
 
     def _changed(self, change: Change) -> None:
         if change.bucket != BUCKET:
             return
         definition = change.after.load()
+        name = definition["metadata"]["name"]
         if change.kind == DELETED:
-            self._stop(definition["metadata"]["name"])
+            self._stop(name)
         else:
             self._serve(definition)
+            self._accept_later(name)
+
+    def _accept_later(self, name: str) -> None:
+        task = asyncio.get_running_loop().create_task(self._accept(name))
+        self._accepting.add(task)
+        task.add_done_callback(self._accepting.discard)
+
+    async def _accept(self, name: str) -> None:
+        """Write what the server thinks of a definition into its status."""
+        store = self._api.store
+        resource = self._api.resource("apiextensions.k8s.io", "customresourcedefinitions")
+        while (record := store.latest(BUCKET, "", name)) is not None:
+            definition = full_object(resource, record)
+            others = self._api.list("apiextensions.k8s.io", "customresourcedefinitions")
+            if definition["metadata"].get("deletionTimestamp"):
+                return
+            status = accepted_status(definition, others)
+            if status == definition.get("status"):
+                return
+            new = {**definition, "metadata": dict(definition["metadata"]), "status": status}
+            new = track(resource, definition, new, "kube-apiserver", "status")
+            try:
+                await store.write(BUCKET, "", name, new, record)
+            except Stale:
+                continue
+            return
 
     def _serve(self, definition: Json) -> None:
         name = definition["metadata"]["name"]
@@ -162,6 +197,32 @@ class Customs:
         for row in self._rows.pop(name, []):
             self._api.catalog.remove(row)
             self._api.hub.end_all(row.bucket)
+
+
+def accepted_status(definition: Json, others: list[Json]) -> Json:
+    """The status of a definition: conditions, accepted names, stored versions."""
+    from labsandbox.apiserver import crd
+
+    if hasattr(crd, "conditions"):
+        status: Json = crd.conditions(definition, others)
+        return status
+    old = definition.get("status") or {}
+    spec = definition["spec"]
+    stored = next((v["name"] for v in spec["versions"] if v.get("storage")), "")
+    found = old.get("conditions") or [
+        {"type": kind, "status": "True", "lastTransitionTime": now(), "reason": reason,
+         "message": message}
+        for kind, reason, message in (
+            ("NamesAccepted", "NoConflicts", "no conflicts found"),
+            ("Established", "InitialNamesAccepted", "the initial names have been accepted"),
+        )
+    ]  # fmt: skip
+    versions = old.get("storedVersions") or []
+    return {
+        "conditions": found,
+        "acceptedNames": spec["names"],
+        "storedVersions": versions if stored in versions else [*versions, stored],
+    }
 
 
 def is_established(definition: Json) -> bool:

@@ -49,8 +49,7 @@ def shape_of(resource: ResourceDef, subresource: str = "") -> Shape:
             shape = builtin_shape(found.group, found.version or resource.version, found.kind)
             return shape or _PLAIN
     if resource.custom is not None:
-        shape = resource.custom.version(resource.version)
-        return shape  # type: ignore[no-any-return]
+        return resource.custom.version(resource.version)  # type: ignore[no-any-return]
     return builtin_shape(resource.group, resource.version, resource.kind) or _PLAIN
 
 
@@ -64,9 +63,9 @@ def builtin_shape(group: str, version: str, kind: str) -> Shape | None:
 def validate_create(resource: ResourceDef, obj: Json) -> list[Cause]:
     if resource.custom is not None:
         return list(shape_of(resource).validate_create(obj))  # type: ignore[attr-defined]
-    try:
-        from labsandbox.apiserver import validation
-    except ImportError:
+    from labsandbox.apiserver import validation
+
+    if not hasattr(validation, "validate_create"):
         return []
     return list(validation.validate_create(resource, obj))
 
@@ -75,8 +74,8 @@ def validate_update(resource: ResourceDef, new: Json, old: Json, subresource: st
     if resource.custom is not None:
         shape = shape_of(resource)
         return list(shape.validate_update(new, old, subresource))  # type: ignore[attr-defined]
-    try:
-        from labsandbox.apiserver import validation
-    except ImportError:
+    from labsandbox.apiserver import validation
+
+    if not hasattr(validation, "validate_update"):
         return []
     return list(validation.validate_update(resource, new, old))

@@ -155,6 +155,7 @@ async def serve(settings: Settings) -> None:
     api = build_api(settings, url)
     api.store.start()
     await create_defaults(api, port)
+    api.customs.start()
     write_kubeconfigs(state, authority, url)
     server = _Server(_config(api, state))
     loop = asyncio.get_running_loop()

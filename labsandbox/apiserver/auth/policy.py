@@ -34,6 +34,10 @@ def _aggregate(label: str) -> Json:
     return {"clusterRoleSelectors": [{"matchLabels": {key: "true"}}]}
 
 
+def _with_rollback(resources: str) -> str:
+    return resources.replace("deployments/scale", "deployments/rollback deployments/scale")
+
+
 _VIEWED_CORE = (
     "configmaps endpoints persistentvolumeclaims persistentvolumeclaims/status pods "
     "replicationcontrollers replicationcontrollers/scale serviceaccounts services services/status"
@@ -90,11 +94,7 @@ _EDIT = [
     ),
     _rule(WRITE, "autoscaling", "horizontalpodautoscalers"),
     _rule(WRITE, "batch", "cronjobs jobs"),
-    _rule(
-        WRITE,
-        "extensions",
-        _EXTENSIONS.replace("deployments/scale", "deployments/rollback deployments/scale"),
-    ),
+    _rule(WRITE, "extensions", _with_rollback(_EXTENSIONS)),
     _rule(WRITE, "policy", "poddisruptionbudgets"),
     _rule(WRITE, "networking.k8s.io", "ingresses networkpolicies"),
     _rule((*WRITE, *READ), "coordination.k8s.io", "leases"),

@@ -45,7 +45,10 @@ def _clauses(header: str) -> list[tuple[str, dict[str, str]]]:
 
 
 def accept(header: str, *, forms: bool = True) -> Accepted:
-    """Choose among the clauses of an Accept header, or raise 406."""
+    """Choose among the clauses of an Accept header, or raise 406.
+
+    Clients that take both protobuf and JSON get JSON.
+    """
     if header in ("", JSON, "*/*"):
         return PLAIN
     key = (header, forms)
@@ -59,7 +62,7 @@ def accept(header: str, *, forms: bool = True) -> Accepted:
 
 
 def _choose(header: str, forms: bool) -> Accepted:
-    wanted_form = False
+    wanted_form = has_protobuf = False
     for media, parameters in _clauses(header):
         if media in ("*/*", "application/*"):
             media = JSON
@@ -67,6 +70,9 @@ def _choose(header: str, forms: bool) -> Accepted:
             continue
         form = parameters.get("as", "")
         if not form:
+            if media == PROTOBUF:
+                has_protobuf = True
+                continue
             return Accepted(media, stream=parameters.get("stream") == "watch")
         wanted_form = True
         known = (
@@ -79,6 +85,8 @@ def _choose(header: str, forms: bool) -> Accepted:
         if known:
             stream = parameters.get("stream") == "watch"
             return Accepted(media, form, parameters["v"], stream)
+    if has_protobuf:
+        return Accepted(PROTOBUF)
     if wanted_form:
         raise StatusError(
             406,

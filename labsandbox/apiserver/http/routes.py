@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from labsandbox.apiserver.api import Api
+from labsandbox.apiserver.auth.reviews import REVIEW_GROUPS, review
 from labsandbox.apiserver.discovery.paths import answer_path
 from labsandbox.apiserver.http.request import Request
 from labsandbox.apiserver.http.response import Response, text
 from labsandbox.apiserver.registry import ResourceDef
 from labsandbox.apiserver.status import method_not_allowed, no_such_path
+from labsandbox.apiserver.verbs.binding import bind
 from labsandbox.apiserver.verbs.create import create
 from labsandbox.apiserver.verbs.delete import delete, delete_collection
 from labsandbox.apiserver.verbs.patch import patch
@@ -33,8 +35,6 @@ async def route(api: Api, request: Request) -> Response | None:
         if request.group and not api.catalog.versions(request.group):
             return not_found_page()
         raise no_such_path()
-    if request.version == "v1beta1" and resource.custom is not None:
-        pass
     if resource.custom is not None:
         warning = resource.custom.deprecation_warning(resource.version)
         if warning:
@@ -68,6 +68,10 @@ async def _verb(api: Api, request: Request, resource: ResourceDef) -> Response |
             await watch(api, request, resource)
             return None
         case "create" if not named:
+            if resource.group in REVIEW_GROUPS:
+                return await review(api, request, resource)
+            if resource.plural == "bindings":
+                return await bind(api, request, resource)
             return await create(api, request, resource)
         case "update" if named:
             return await update(api, request, resource)

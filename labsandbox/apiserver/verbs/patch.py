@@ -173,7 +173,7 @@ def _applied(
     group_version = value.get("apiVersion") or ""
     kind = value.get("kind") or ""
     if group_version != resource.api_version or kind != resource.kind:
-        group, slash, version = group_version.rpartition("/")
+        group, _, version = group_version.rpartition("/")
         shown = f"{group}/{version}"
         raise bad_request(f"invalid object type: {shown}, Kind={kind}")
     metadata = value.get("metadata") or {}
