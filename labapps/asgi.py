@@ -119,6 +119,11 @@ class Request:
                 "of the LoadBalancer's service, as header or query parameter",
             )
 
+    async def disconnected(self) -> None:
+        """Return when the client has gone. Only after the body was read."""
+        while (await self._receive())["type"] != "http.disconnect":
+            continue
+
     async def body(self, limit: int) -> bytes:
         """Read the body; refuse one that is longer than `limit`."""
         length = self.header(b"content-length")

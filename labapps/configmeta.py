@@ -62,6 +62,10 @@ class Configmeta:
         return str(self.document.get("cluster", {}).get("name", ""))
 
     @property
+    def cluster_id(self) -> str:
+        return str(self.document.get("cluster", {}).get("id", ""))
+
+    @property
     def namespace(self) -> str:
         """The namespace, taken from `<pod>.<service>.<namespace>.svc…`."""
         parts = self.host.split(".")

@@ -1,0 +1,1 @@
+"""The training engine: a queue of jobs, and workers that run them."""
