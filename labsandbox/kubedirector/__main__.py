@@ -13,9 +13,10 @@ from pathlib import Path
 import psutil
 
 from labsandbox.client import Client, ClientError
+from labsandbox.kubedirector import install
 from labsandbox.kubedirector.install import InstallError
 from labsandbox.kubedirector.job import Deadlines
-from labsandbox.kubedirector.operator import Options, run
+from labsandbox.kubedirector.operator import Options, serve
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -44,6 +45,7 @@ def main(arguments: list[str] | None = None) -> int:
         authority=chosen.ca,
         advertise=chosen.advertise,
         catalog=chosen.catalog,
+        config=install.load_config(chosen.catalog) if chosen.catalog else None,
         deadlines=Deadlines(chosen.configure_deadline, chosen.script_deadline),
     )
     try:
@@ -57,7 +59,7 @@ def main(arguments: list[str] | None = None) -> int:
 async def _serve(kubeconfig: Path, options: Options, parent_pid: int | None) -> None:
     ready = asyncio.Event()
     async with Client.from_kubeconfig(kubeconfig, user_agent="kubedirector") as client:
-        work = asyncio.create_task(run(client, ready=ready, options=options))
+        work = asyncio.create_task(serve(client, options, ready))
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, work.cancel)

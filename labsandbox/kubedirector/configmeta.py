@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import base64
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from labsandbox import quantity
 from labsandbox.kubedirector import app as apps
-from labsandbox.kubedirector import naming, quantity, secretkey
+from labsandbox.kubedirector import naming, secretkey
 from labsandbox.kubedirector.model import (
     CONFIG_ERROR,
     CONFIGURED,
@@ -173,7 +175,7 @@ def _role(
             "name": "n/a",
             "memory": str(int(quantity.parse(limits.get("memory", 0))) // _MIB),
             "description": "n/a",
-            "cores": str(quantity.round_up(limits.get("cpu", 0))),
+            "cores": str(math.ceil(quantity.parse(limits.get("cpu", 0)))),
         },
         "secret_keys": _secret_keys(role, settings),
     }

@@ -51,6 +51,12 @@ def load_manifests(folder: Path) -> list[Object]:
     return found
 
 
+def load_config(folder: Path) -> Object:
+    """Return the spec of kd-global-config that a catalogue folder holds; empty when it has none."""
+    found = [obj for obj in load_manifests(folder) if obj["kind"] == KDCONFIGS.kind]
+    return dict(found[0].get("spec") or {}) if found else {}
+
+
 async def install_crds(client: Client) -> None:
     """Create or update the definitions, and wait until the API server serves them."""
     crds = load_crds()

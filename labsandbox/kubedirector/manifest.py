@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from labsandbox import quantity
 from labsandbox.kubedirector import app as apps
-from labsandbox.kubedirector import naming, quantity, volume
+from labsandbox.kubedirector import naming, volume
 from labsandbox.kubedirector.model import (
     ANNOTATION_PRETTY_NAME,
     ANNOTATION_TOKEN,

@@ -190,17 +190,9 @@ class Operator:
         task.add_done_callback(self._tasks.discard)
 
 
-async def run(
-    client: Client,
-    webhook_host: str = "127.0.0.1",
-    webhook_port: int = 0,
-    *,
-    ready: asyncio.Event | None = None,
-    options: Options | None = None,
-) -> None:
+async def serve(client: Client, options: Options, ready: asyncio.Event | None = None) -> None:
     """Run an operator until cancelled; set `ready` when it works."""
-    chosen = options or Options(webhook_host=webhook_host, webhook_port=webhook_port)
-    operator = Operator(client, chosen)
+    operator = Operator(client, options)
     try:
         await operator.start()
         if ready:

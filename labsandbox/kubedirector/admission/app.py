@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from labsandbox import quantity
 from labsandbox.kubedirector import app as apps
-from labsandbox.kubedirector import quantity
 from labsandbox.kubedirector.admission.verdict import Request, Verdict, is_same
 from labsandbox.kubedirector.admission.world import World
 from labsandbox.kubedirector.model import DEFAULT_LOG_SIZE, Object

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from typing import Any
 
-from labsandbox.kubedirector import quantity
+from labsandbox import quantity
 from labsandbox.kubedirector.admission.verdict import is_same
 from labsandbox.kubedirector.model import Object, roles_of
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 
+from labsandbox import quantity
 from labsandbox.kubedirector import app as apps
-from labsandbox.kubedirector import quantity, volume
+from labsandbox.kubedirector import volume
 from labsandbox.kubedirector.admission.verdict import Verdict
 from labsandbox.kubedirector.admission.world import World
 from labsandbox.kubedirector.model import Object, roles_of
