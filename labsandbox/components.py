@@ -11,10 +11,11 @@ import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from labsandbox import bootstrap, controllers, gateway, kubedirector, node
+from labsandbox import bootstrap, controllers, gateway, node
 from labsandbox.client import Client
 from labsandbox.ezmeral import service as ezmeral
 from labsandbox.ezmeral.accounts import Accounts
+from labsandbox.kubedirector import operator as kubedirector
 from labsandbox.state import State
 
 Start = Callable[[], Awaitable[None]]
@@ -29,6 +30,7 @@ class Parts:
         self._rest_port = rest_port
         self._accounts = Accounts(state.ezmeral / "accounts.db")
         self._front_door_open = asyncio.Event()
+        self._operator_ready = asyncio.Event()
         self._clients: dict[str, Client] = {}
 
     def _client(self, name: str) -> Client:
@@ -43,6 +45,7 @@ class Parts:
         front = ezmeral.Settings(
             self._host, self._rest_port, session_seconds, bootstrap.quota(students)
         )
+        operator = kubedirector.Options(webhook_host=self._host, authority=self._state.pki)
         return {
             "ezmeral": lambda: ezmeral.run(
                 self._client("ezmeral"), self._state, front, self._accounts, self._front_door_open
@@ -50,7 +53,7 @@ class Parts:
             "controllers": lambda: controllers.run(self._client("controllers"), self._state.root),
             "node": lambda: node.run(self._client("node"), self._state.root),
             "kubedirector": lambda: kubedirector.run(
-                self._client("kubedirector"), self._state.pki, self._host
+                self._client("kubedirector"), ready=self._operator_ready, options=operator
             ),
             "gateway": lambda: gateway.run(self._client("gateway"), self._state, self._host),
         }
@@ -58,6 +61,7 @@ class Parts:
     async def fill(self, students: int, catalog: Path) -> None:
         """Create accounts, tenants, the catalogue and the shared training cluster."""
         bootstrap.create_accounts(self._state, self._accounts, students)
+        await self._operator_ready.wait()
         await bootstrap.fill_cluster(
             self._client("ezmeral"),
             self._state,
