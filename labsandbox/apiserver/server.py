@@ -16,6 +16,7 @@ from typing import Any
 import orjson
 import uvicorn
 
+from labsandbox.apiserver.admission import Chain
 from labsandbox.apiserver.api import Api
 from labsandbox.apiserver.auth.authentication import Authenticator, read_token_file
 from labsandbox.apiserver.auth.rbac import Rbac
@@ -102,6 +103,7 @@ def build_api(settings: Settings, url: str) -> Api:
         url=url,
     )
     api.customs = Customs(api)
+    api.admission = Chain(api)
     return api
 
 
