@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 
 from labrunner import source
-from labrunner.draft import Draft, Section, code_lines, words
+from labrunner.draft import Draft, Section, code_lines, taught_lines, words
 
 ORDER = (
     "What you will build",
@@ -135,7 +135,7 @@ def troubles_are_two_or_three(draft: Draft) -> Iterator[str]:
     section = draft.section("If it does not work")
     if section is None:
         return
-    rows = re.findall(r"^(?:[-*] |\| *(?!Symptom|-)[^|]+\|)", _text(section), re.M)
+    rows = re.findall(r"^(?:[-*] |\| *+(?!Symptom|-)[^|]+\|)", _text(section), re.M)
     if not 2 <= len(rows) <= 4:
         yield f"`If it does not work` names {len(rows)} failures; two or three real ones."
 
@@ -144,7 +144,7 @@ def size_is_right(draft: Draft) -> Iterator[str]:
     """25-45 cells, 50-130 code lines, 8-20 words of prose per code line."""
     if not draft.is_lab:
         return
-    lines = sum(len(code_lines(cell.text)) for cell in draft.code)
+    lines = sum(len(taught_lines(cell.text)) for cell in draft.code)
     prose = sum(len(words(cell.text)) for cell in draft.prose)
     if not CELLS[0] <= len(draft.cells) <= CELLS[1]:
         yield f"{len(draft.cells)} cells; a lab has {CELLS[0]} to {CELLS[1]}."

@@ -35,12 +35,12 @@ def build(labs: Labs = None) -> None:
     curriculum = curricula.load()
     for drawn in picture.draw_all(curriculum.root):
         console.print(f"wrote  {drawn.relative_to(curriculum.root)}")
+    if readme.save(curriculum):
+        console.print("wrote  README.md")
     for lab in curriculum.pick(labs or ()):
         path = curriculum.notebook(lab)
         word = "wrote" if notebook.save(path, notebook.build(curriculum, lab)) else "unchanged"
         console.print(f"{word}  {path.relative_to(curriculum.root)}")
-    if readme.save(curriculum):
-        console.print("wrote  README.md")
 
 
 @app.command()

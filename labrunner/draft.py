@@ -85,6 +85,21 @@ def code_lines(text: str) -> list[str]:
     return [line for line in text.splitlines() if line.strip() and not line.strip().startswith("#")]
 
 
+def taught_lines(text: str) -> list[str]:
+    """Return the code lines of a cell without its checkpoints and questions, which are prose.
+
+    >>> taught_lines("x = 1\\ncheck('One is one',\\n      x == 1)")
+    ['x = 1']
+    """
+    lines = text.splitlines()
+    for node in python_of(text).body:
+        is_call = isinstance(node, ast.Expr) and isinstance(node.value, ast.Call)
+        if is_call and ast.unparse(node).split("(")[0] in ("check", "quiz"):
+            for at in range(node.lineno - 1, node.end_lineno or node.lineno):
+                lines[at] = ""
+    return code_lines("\n".join(lines))
+
+
 def python_of(text: str) -> ast.Module:
     """Parse a code cell without its magics; raise BadSource where it is no Python."""
     first = text.lstrip().splitlines()[0] if text.strip() else ""

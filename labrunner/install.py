@@ -33,6 +33,9 @@ def main(root: Path | None = None) -> int:
     venv = root / ".venv"
     try:
         use_newer_python()
+        if "--here" in sys.argv:  # an environment that conda made from environment.yml
+            link_packages(root, Path(sys.prefix))
+            return 0
         digest = digest_of(root)
         if is_current(venv, digest):
             return 0

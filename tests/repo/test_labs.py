@@ -1,0 +1,165 @@
+"""Every lab keeps the rules for labs, is built from its source, and is listed once."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from labrunner import notebook, readme, source, template
+from labrunner import rules as lab_rules
+from labrunner.curriculum import Curriculum, Lab, load
+from labrunner.draft import Draft, read
+from labrunner.rules import RULES
+from tests.repo.tree import ROOT, Tree
+
+pytestmark = pytest.mark.fast
+
+LABS = load(ROOT).labs
+TOY = Lab("toy/a", "toy/a", "Toy", "beginner", 5)
+
+
+@pytest.mark.parametrize("lab", LABS, ids=lambda lab: lab.id)
+def test_lab_keeps_every_rule(lab: Lab) -> None:
+    assert [str(finding) for finding in lab_rules.check(load(ROOT), lab)] == []
+
+
+@pytest.mark.parametrize("lab", LABS, ids=lambda lab: lab.id)
+def test_notebook_is_byte_by_byte_what_its_source_gives(lab: Lab) -> None:
+    curriculum = load(ROOT)
+    assert curriculum.notebook(lab).read_bytes() == notebook.build(curriculum, lab).encode()
+
+
+def unlisted(tree: Tree, curriculum: Curriculum) -> Iterator[str]:
+    """Yield notebooks and sources that labs.toml does not list."""
+    listed = {lab.file for lab in curriculum.labs}
+    for path in tree.files:
+        match = re.fullmatch(r"notebooks/(?:_src/(.+)\.py|(.+)\.ipynb)", path)
+        if match and (match[1] or match[2]) not in listed:
+            yield path
+
+
+def second_lists(tree: Tree, curriculum: Curriculum) -> Iterator[str]:
+    """Yield files, other than labs and tests, that name most of the labs by hand."""
+    names = [Path(lab.file).name for lab in curriculum.labs]
+    for path, text in tree.texts.items():
+        if path.startswith(("notebooks/", "tests/", "labs.toml")):
+            continue
+        text = re.sub(rf"{re.escape(readme.BEGIN)}.*?{re.escape(readme.END)}", "", text, flags=re.S)
+        if sum(name in text for name in names) >= 3:
+            yield path
+
+
+def test_every_notebook_is_listed() -> None:
+    assert list(unlisted(Tree.of_checkout(), load(ROOT))) == []
+
+
+def test_unlisted_notebook_is_found() -> None:
+    tree = Tree.of(**{"notebooks/core/99_stray.ipynb": "{}", "notebooks/_src/stray.py": ""})
+    assert len(list(unlisted(tree, load(ROOT)))) == 2
+
+
+def test_labs_are_listed_once() -> None:
+    assert list(second_lists(Tree.of_checkout(), load(ROOT))) == []
+
+
+def test_second_list_of_labs_is_found() -> None:
+    labs = tuple(replace(TOY, id=str(at), file=f"core/0{at}_lab") for at in range(4))
+    tree = Tree.of(**{"docs.md": "core/00_lab core/01_lab core/02_lab"})
+    assert list(second_lists(tree, Curriculum(ROOT, labs))) == ["docs.md"]
+
+
+def test_table_in_the_readme_is_the_generated_one() -> None:
+    text = (ROOT / "README.md").read_text("utf-8")
+    assert readme.filled(text, load(ROOT)) == text
+    assert all(f"| {lab.id} |" in text for lab in LABS)
+
+
+GOOD = template.draft(TOY)
+FILLER = "\n# %% [markdown]\n# " + "Words that explain what you see and why it is so. " * 6 + "\n"
+GOOD = GOOD.replace("\n# %% [markdown]\n# ## If it", FILLER * 5 + "\n# %% [markdown]\n# ## If it")
+GOOD = GOOD.replace("\nmade\n", "\n" + "made += 1\n" * 12 + "made\n")
+
+BAD: dict[str, tuple[str, str]] = {
+    "title_is_the_listed_one": ("# # Lab toy-a: Toy", "# # Lab toy-a: Another"),
+    "purpose_is_one_sentence": ("# One sentence that says", "# One. Two. That says"),
+    "sections_are_in_order": ("# ## Recap", "# ## Summary"),
+    "steps_are_numbered": ("# ## 3. Verb", "# ## 5. Verb"),
+    "steps_begin_with_why": (
+        "# Why this step comes now, in one to three sentences that make the learner want to run"
+        " the cell.",
+        "# Now.",
+    ),
+    "steps_end_in_a_checkpoint": ('check("Something was made"', 'print("Something was made"'),
+    "overview_has_bullets": ("# - The second thing.\n", "#\n"),
+    "prerequisites_are_a_table": ("| Need | Why | Check |", "| Need | Check | Why |"),
+    "parameters_are_one_cell": ("rows: int = 1000  # how many rows", "rows = 1000  # how many rows"),
+    "recap_has_three_questions": ("A third question?", "No third question."),
+    "troubles_are_two_or_three": ("# | Another one | Its cure |\n", ""),
+    "size_is_right": ("made += 1\n", ""),
+    "cells_are_short": ("\nmade\n", "\nmade\n" + "made += 1\n" * 10),
+    "cells_are_python": ("\nmade\n", "\nmade = (\n"),
+    "imports_are_allowed": (
+        "from labhelpers.check",
+        "import labsandbox.cli\nfrom labhelpers.check",
+    ),
+    "nothing_is_installed": ("\nmade\n", "\n!pip install pandas\n"),
+    "nothing_asks_where_it_runs": ("\nmade\n", "\nif IS_" + "TESTING: made\n"),
+    "certificates_are_verified": ("\nmade\n", "\nget(made, verify=" + "False)\n"),
+    "nothing_sleeps": ("\nmade\n", "\ntime.sleep(made)\n"),
+    "errors_are_named": ("\nmade\n", "\ntry:\n    made\nexcept Exception:\n    rows\n"),
+    "paths_are_portable": ("\nmade\n", "\nopen('/home" + "/me/made')\n"),
+    "tags_are_known": ('tags=["exercise"]', 'tags=["exercise", "hard"]'),
+    "exercise_has_a_solution": ("# end of solution", "# end"),
+    "words_are_kind": ("Words that explain", "Words that simply explain"),
+    "text_is_finished": ("Words that explain", "TO" + "DO Words that explain"),
+    "links_lead_somewhere": ("Words that explain", "Words [here](gone.md) that explain"),
+    "pictures_have_words": ("Words that explain", "Words ![](pictures.svg) that explain"),
+    "secrets_are_absent": ("\nmade\n", "\nmade = 'ghp" + "_" + "a1B2" * 9 + "'\n"),
+    "names_in_text_exist": ("Words that explain", "Words, `made_up_name` and all, that explain"),
+    "names_are_used": ("made = rows * ", "made = 7 * "),
+}
+
+Drafts = Callable[[str], Draft]
+
+
+@pytest.fixture
+def draft(tmp_path: Path) -> Drafts:
+    def write(text: str) -> Draft:
+        curriculum = Curriculum(tmp_path, (TOY,))
+        path = curriculum.source(TOY)
+        path.parent.mkdir(parents=True)
+        path.write_text(text, "utf-8")
+        (tmp_path / "notebooks" / "toy").mkdir(parents=True)
+        return read(curriculum, TOY)
+
+    return write
+
+
+def findings(rule: lab_rules.Rule, found: Draft) -> list[str]:
+    try:
+        return list(rule(found))
+    except source.BadSource as error:
+        return [str(error)]
+
+
+def test_good_draft_keeps_every_rule(draft: Drafts) -> None:
+    good = draft(GOOD)
+    assert {rule.__name__: findings(rule, good) for rule in RULES if findings(rule, good)} == {}
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
+def test_bad_lab_is_rejected(draft: Drafts, rule: lab_rules.Rule) -> None:
+    good, bad = BAD[rule.__name__]
+    assert good in GOOD, "the fixture no longer fits the draft"
+    assert findings(rule, draft(GOOD.replace(good, bad)))
+
+
+def test_edited_notebook_is_a_finding(tmp_path: Path) -> None:
+    curriculum = Curriculum(tmp_path, (TOY,))
+    notebook.save(curriculum.source(TOY), GOOD)
+    notebook.save(curriculum.notebook(TOY), notebook.build(curriculum, TOY) + " ")
+    assert [finding.rule for finding in lab_rules.check(curriculum, TOY)] == ["notebook_is_built"]
