@@ -179,6 +179,7 @@ class Dispatcher:
                 self.records.clear_output(job.id)
             self.store.claim(job, worker.host, worker.incarnation)
             worker.jobs.add(job.id)
+            self.records.write(job)
             self.note(job.id)
             assert worker.question is not None
             worker.question.set_result({"job": self.describe(job), "cancel": []})
@@ -193,7 +194,7 @@ class Dispatcher:
             "memory": job.memory,
             "cpu": job.cpu,
             "seconds": job.seconds,
-            "env": job.env,
+            "env": {"LAB_USER": job.user} | job.env,
             "args": job.args,
             "attempt": job.attempts,
         }

@@ -11,7 +11,7 @@ import logging
 import os
 from pathlib import Path
 
-from labapps.training.job import RUNNING, Job
+from labapps.training.job import Job
 from labapps.training.store import Store
 
 __all__ = ["Records"]
@@ -70,7 +70,10 @@ class Records:
             (self.of(number) / f"{stream}.txt").unlink(missing_ok=True)
 
     def restore(self, store: Store) -> int:
-        """Fill an empty store from the records; return how many there were."""
+        """Fill an empty store from the records; return how many there were.
+
+        What ran may still run: its worker will tell.
+        """
         numbers = sorted(int(p.name) for p in self.folder.glob("*") if p.name.isdigit())
         count = 0
         for number in numbers:
@@ -81,6 +84,4 @@ class Records:
                 continue
             store.restore(job)
             count += 1
-            if job.status == RUNNING:
-                store.lose(job, "The engine was replaced while the job ran.")
         return count
