@@ -56,9 +56,9 @@ def is_settled(ctx: Context) -> bool:
                 return False
             if detail.get("pendingNotifyCmds"):
                 return False
-            version = detail.get("lastConnectionVersion", 0)
-            if ctx.has_package(role.id) and version < ctx.connection_version:
-                return False
+        version = detail.get("lastConnectionVersion", 0)
+        if ctx.has_package(role.id) and version < ctx.connection_version:
+            return False
     return True
 
 

@@ -1,0 +1,522 @@
+"""The life of a kdcluster in a simulated world: what is planned, in which order and words."""
+
+from __future__ import annotations
+
+import hashlib
+
+import pytest
+
+from labsandbox.kubedirector.model import Settings
+from labsandbox.kubedirector.reconcile.plan import Job, Report
+from labsandbox.kubedirector.script import Answer
+
+from .simulation import NAMESPACE, World, exited, make_app, make_cluster, make_role, running
+
+pytestmark = pytest.mark.fast
+
+HASH = "kubedirector.hpe.com/hashChangeCounter"
+
+
+def configured(*roles: dict[str, object], **spec: object) -> World:
+    world = World(make_cluster(*roles, **spec))
+    world.settle()
+    assert world.status["state"] == "configured"
+    for log in (world.notes, world.jobs, world.actions, world.states):
+        log.clear()
+    return world
+
+
+def test_cluster_goes_from_creating_to_configured() -> None:
+    world = World(make_cluster(make_role("LoadBalancer"), make_role("RESTServer", 2)))
+    world.settle()
+    assert list(dict.fromkeys(world.states)) == ["creating", "configured"]
+    assert world.status["readyMembers"] == "3/3"
+    assert world.status["problem"] == ""
+    assert not any(world.status["memberStateRollup"].values())
+    assert world.cluster["metadata"]["annotations"] == {HASH: "1"}
+    assert world.cluster["metadata"]["finalizers"] == ["kubedirector.hpe.com/cleanup"]
+    said = world.messages()
+    pod = world.member()["pod"]
+    for message in (
+        "new",
+        "creating role{LoadBalancer}",
+        "changing replicas count for role{RESTServer}: 0 -> 2",
+        f"initial config ongoing for member{{{pod}}} in role{{LoadBalancer}}",
+        f"initial config done for member{{{pod}}} in role{{LoadBalancer}}",
+        "Annotation initialized to 1",
+        "Updated context",
+        "stable",
+    ):
+        assert message in said, message
+    assert said.index("new") < said.index("creating role{LoadBalancer}") < said.index("stable")
+    assert [job.kind for job in world.jobs] == ["setup"] * 3
+
+
+def test_member_is_pending_before_its_stateful_set_is_scaled() -> None:
+    world = World(make_cluster(make_role("LoadBalancer"), make_role("RESTServer")))
+    world.step()
+    world.has_pods = False
+    world.step()
+    assert world.member()["state"] == "create pending"
+    assert [s["spec"]["replicas"] for s in world.stateful_sets.values()] == [0, 0]
+    world.step()
+    assert [s["spec"]["replicas"] for s in world.stateful_sets.values()] == [1, 1]
+    world.step()
+    assert "waiting for replicas count for role{RESTServer}: 0 -> 1" in world.messages()
+    assert world.status["memberStateRollup"]["membersWaiting"]
+    world.has_pods = True
+    world.settle()
+    assert world.status["state"] == "configured"
+
+
+def test_names_follow_the_naming_scheme() -> None:
+    world = configured(make_role("LoadBalancer"))
+    (name,) = list(world.stateful_sets)
+    assert name.startswith("training-loadbalancer-")
+    assert world.member()["service"] == f"{name}-0"
+    world = configured(
+        make_role("LoadBalancer"), namingScheme="UID", roles=[make_role("RESTServer")]
+    )
+    (name,) = list(world.stateful_sets)
+    assert name.startswith("kdss-")
+    assert len(name) == len("kdss-xxxxx")
+    assert world.member()["service"] == f"s-{name}-0"
+    assert world.status["clusterService"].startswith("kdhs-")
+
+
+def test_objects_carry_labels_annotations_and_owner() -> None:
+    settings = Settings(service_labels={"gateway": "true"}, pod_labels={"everywhere": "1"})
+    role = make_role("LoadBalancer", podLabels={"mine": "2"}, serviceAnnotations={"note": "3"})
+    world = World(make_cluster(role, make_role("RESTServer")), settings=settings)
+    world.settle()
+    member = world.member()
+    service = world.services[member["service"]]
+    prefix = "kubedirector.hpe.com/"
+    assert service["metadata"]["labels"] == {
+        prefix + "kdcluster": "training",
+        prefix + "kdapp": "training-engine",
+        prefix + "appCatalog": "local",
+        prefix + "role": "LoadBalancer",
+        "gateway": "true",
+    }
+    assert service["metadata"]["annotations"] == {
+        prefix + "kdapp-prettyName": "ML Training Toolkit",
+        prefix + "kd-auth-token": member["authToken"],
+        "note": "3",
+    }
+    assert service["spec"]["ports"] == [{"name": "http-gunicorn", "port": 10001, "protocol": "TCP"}]
+    stateful_set = world.stateful_sets[world.status["roles"][0]["statefulSet"]]
+    assert stateful_set["metadata"]["labels"][prefix + "headless"] == "training"
+    pod_labels = stateful_set["spec"]["template"]["metadata"]["labels"]
+    assert (pod_labels["mine"], pod_labels["everywhere"]) == ("2", "1")
+    assert stateful_set["spec"]["podManagementPolicy"] == "Parallel"
+    headless = world.services[world.status["clusterService"]]
+    assert headless["spec"]["clusterIP"] == "None"
+    assert headless["spec"]["ports"][0]["port"] == 8888
+    for obj in (service, stateful_set, headless):
+        assert obj["metadata"]["ownerReferences"][0]["uid"] == "5f1d"
+
+
+def test_members_of_a_role_share_one_token() -> None:
+    world = configured(make_role("LoadBalancer"), make_role("RESTServer", 2))
+    tokens = {member["authToken"] for member in world.status["roles"][1]["members"]}
+    assert len(tokens) == 1
+    assert len(tokens.pop()) == 32
+
+
+def test_role_without_ports_has_no_service() -> None:
+    app = make_app()
+    app["spec"]["config"]["roleServices"] = []
+    world = World(make_cluster(make_role("LoadBalancer"), make_role("RESTServer")), app=app)
+    world.settle()
+    assert world.member()["service"] == "n/a"
+    assert len(world.services) == 1
+
+
+def test_role_without_package_skips_setup() -> None:
+    app = make_app()
+    app["spec"]["roles"][0]["configPackage"] = None
+    world = World(make_cluster(make_role("LoadBalancer"), make_role("RESTServer")), app=app)
+    world.settle()
+    pod = world.member()["pod"]
+    said = f"initial config skipped for member{{{pod}}} in role{{LoadBalancer}}"
+    assert said in world.messages()
+    assert world.status["state"] == "configured"
+
+
+def test_failing_start_script_is_shown_everywhere_though_the_state_says_configured() -> None:
+    world = World(make_cluster(), answer=exited(3, "", "no such library\n"))
+    world.settle()
+    assert world.status["state"] == "configured"
+    assert world.status["memberStateRollup"]["configErrors"]
+    assert world.status["readyMembers"] == "0/2"
+    assert "configure failed with exit status {3}" in world.status["problem"]
+    detail = world.member()["stateDetail"]
+    assert world.member()["state"] == "config error"
+    assert detail["configErrorDetail"] == (
+        "execution of app config failed: configure failed with exit status {3}"
+    )
+    assert detail["startScriptStderrMessage"] == "no such library\n"
+    assert any("no such library" in message for message in world.messages())
+
+
+def test_hanging_start_script_is_reported_while_it_hangs() -> None:
+    world = World(make_cluster(make_role("LoadBalancer"), make_role("RESTServer")), answer=running)
+    world.settle()
+    assert world.status["state"] == "creating"
+    pod = world.member()["pod"]
+    world.reports[pod] = make_overdue(world, pod)
+    world.settle()
+    assert world.status["state"] == "creating"
+    assert world.status["memberStateRollup"]["configErrors"]
+    assert "has not finished --configure after 300 s" in world.status["problem"]
+    assert any("takes long" in message for message in world.messages())
+    world.finish(pod)
+    world.finish(world.member(role=1)["pod"])
+    world.settle()
+    assert world.status["state"] == "configured"
+    assert world.status["problem"] == ""
+
+
+def make_overdue(world: World, pod: str) -> Report:
+    job = next(job for job in world.jobs if job.pod == pod)
+    return Report("setup", pod, job.container, Answer("running", None, 1, "", ""), 1, (), 300)
+
+
+def test_expansion_tells_the_others_and_leaves_them_running() -> None:
+    world = configured()
+    before = dict(world.pods)
+    world.change_spec(roles=[make_role("LoadBalancer"), make_role("RESTServer", 3)])
+    world.settle()
+    assert world.status["state"] == "configured"
+    assert list(dict.fromkeys(world.states)) == ["spec modified", "updating", "configured"]
+    said = world.messages()
+    assert "expanding role{RESTServer}" in said
+    assert "changing replicas count for role{RESTServer}: 1 -> 3" in said
+    told = {job.pod: job.arguments for job in world.jobs if job.kind == "notify"}
+    old = {world.member()["pod"], world.member(role=1)["pod"]}
+    assert set(told) == old
+    arguments = told[world.member()["pod"]]
+    assert arguments[:4] == ("--addnodes", "--nodegroup 1", "--role", "RESTServer")
+    assert f"will notify member{{{world.member()['pod']}}}: addnodes" in said
+    assert all(world.pods[pod] == before[pod] for pod in before)
+    kinds = [(job.kind, job.pod in old) for job in world.jobs]
+    assert kinds.index(("update", True)) < kinds.index(("setup", False))
+
+
+def test_shrinking_tells_the_others_before_pods_go() -> None:
+    world = configured(make_role("LoadBalancer"), make_role("RESTServer", 2))
+    leaving = world.member(1, role=1)
+    world.change_spec(roles=[make_role("LoadBalancer"), make_role("RESTServer", 1)])
+    told_at: list[bool] = []
+    answer = world.answer
+
+    def watch(job: Job, generation: int) -> Answer:
+        if job.kind == "notify":
+            told_at.append(leaving["pod"] in world.pods)
+        return answer(job, generation)
+
+    world.answer = watch
+    world.settle()
+    assert told_at == [True, True]
+    assert leaving["pod"] not in world.pods
+    assert leaving["service"] not in world.services
+    assert world.status["state"] == "configured"
+    assert [len(role["members"]) for role in world.status["roles"]] == [1, 1]
+    assert "shrinking role{RESTServer}" in world.messages()
+    (arguments,) = {job.arguments for job in world.jobs if job.kind == "notify"}
+    assert arguments[0] == "--delnodes"
+    assert arguments[-1].startswith(leaving["pod"] + ".")
+
+
+def test_removed_role_is_cleaned_up() -> None:
+    world = configured()
+    world.change_spec(roles=[make_role("LoadBalancer")])
+    world.settle()
+    assert "finishing cleanup on role{RESTServer}" in world.messages()
+    assert [role["id"] for role in world.status["roles"]] == ["LoadBalancer"]
+    assert len(world.stateful_sets) == 1
+    assert len(world.services) == 2
+
+
+def test_event_list_filters_notifications() -> None:
+    app = make_app()
+    app["spec"]["roles"][0]["eventList"] = ["configure"]
+    world = World(make_cluster(), app=app)
+    world.settle()
+    world.change_spec(roles=[make_role("LoadBalancer"), make_role("RESTServer", 2)])
+    world.settle()
+    told = [job.pod for job in world.jobs if job.kind == "notify"]
+    assert told == [world.member(role=1)["pod"]]
+
+
+def test_failing_notification_is_reported_and_does_not_block() -> None:
+    world = configured()
+    world.answer = lambda job, generation: Answer(
+        "exited", 7 if job.kind == "notify" else 0, generation, "", "unknown option\n"
+    )
+    world.change_spec(roles=[make_role("LoadBalancer"), make_role("RESTServer", 2)])
+    world.settle()
+    assert world.status["state"] == "configured"
+    assert world.status["memberStateRollup"]["configErrors"]
+    assert any("failed to notify member" in message for message in world.messages())
+
+
+def configmap(name: str, version: int) -> dict[str, object]:
+    return {"metadata": {"name": name, "resourceVersion": str(version)}}
+
+
+def test_connection_change_calls_reconnect_without_restart() -> None:
+    world = World(make_cluster(connections={"configmaps": ["model"]}))
+    world.connected["configmaps"] = {"model": configmap("model", 7)}
+    world.settle()
+    assert world.status["lastConnectionHash"] == hashlib.md5(b"model7").hexdigest()
+    pods, generation = dict(world.pods), world.status["specGenerationToProcess"]
+    for log in (world.notes, world.jobs, world.states):
+        log.clear()
+    world.connected["configmaps"] = {"model": configmap("model", 8)}
+    world.settle()
+    assert list(dict.fromkeys(world.states)) == ["updating", "configured"]
+    assert world.cluster["metadata"]["annotations"][HASH] == "2"
+    assert world.status["specGenerationToProcess"] == generation + 1
+    assert [(job.kind, job.reconnect, job.version) for job in world.jobs] == [
+        ("update", True, 2)
+    ] * 2
+    assert world.pods == pods
+    said = world.messages()
+    assert "Updated context" in said
+    assert f"--reconnect will be called for pod : {world.member()['pod']}" in said
+    assert world.member()["stateDetail"]["lastConnectionVersion"] == 2
+
+
+def test_reconnect_that_fails_is_shown_and_healed_by_the_next() -> None:
+    world = World(make_cluster(connections={"configmaps": ["model"]}))
+    world.settle()
+    world.answer = exited(5, "", "bad model\n")
+    world.connected["configmaps"] = {"model": configmap("model", 8)}
+    world.settle()
+    assert world.status["state"] == "configured"
+    assert world.member()["state"] == "configured"
+    assert world.status["memberStateRollup"]["configErrors"]
+    assert "--reconnect failed with exit status {5}" in world.status["problem"]
+    world.answer = exited()
+    world.connected["configmaps"] = {"model": configmap("model", 9)}
+    world.settle()
+    assert not world.status["memberStateRollup"]["configErrors"]
+
+
+def test_change_during_reconnect_is_followed_by_another() -> None:
+    world = World(make_cluster(make_role("LoadBalancer"), connections={"configmaps": ["m"]}))
+    world.settle()
+    world.jobs.clear()
+    world.answer = running
+    for version in (2, 3):
+        world.connected["configmaps"] = {"m": configmap("m", version)}
+        world.settle()
+    pod = world.member()["pod"]
+    assert len([job for job in world.jobs if job.pod == pod]) == 1
+    job = world.jobs[0]
+    world.answer = exited()
+    world.busy.clear()
+    done = Answer("exited", 0, world.status["specGenerationToProcess"] - 1, "", "")
+    world.reports[pod] = Report("update", pod, job.container, done, job.version)
+    world.settle()
+    assert [j.version for j in world.jobs] == [2, 3]
+    assert world.status["state"] == "configured"
+
+
+def test_member_in_config_error_is_set_up_again_when_a_connection_changes() -> None:
+    world = World(make_cluster(make_role("LoadBalancer"), connections={"configmaps": ["m"]}))
+    world.answer = exited(1)
+    world.settle()
+    assert world.member()["state"] == "config error"
+    world.answer = exited()
+    world.connected["configmaps"] = {"m": configmap("m", 2)}
+    world.settle()
+    pod = world.member()["pod"]
+    said = f"member{{{pod}}} was previously in config error state; re-trying setup"
+    assert said in world.messages()
+    assert world.member()["state"] == "configured"
+    assert world.jobs[-1].attempt
+    assert world.status["problem"] == ""
+
+
+@pytest.mark.parametrize("storage", [None, {"size": "1Gi"}])
+def test_replaced_container_is_set_up_again(storage: dict[str, str] | None) -> None:
+    world = configured(make_role("LoadBalancer", storage=storage))
+    pod = world.member()["pod"]
+    world.restart(pod)
+    world.step()
+    if storage:
+        expected = f"container ID has changed for member{{{pod}}}; will re-check setup"
+    else:
+        expected = (
+            f"container ID has changed for member{{{pod}}}; no persistent storage, "
+            "will re-run setup"
+        )
+    assert expected in world.messages()
+    assert world.status["memberStateRollup"]["membersRestarting"]
+    world.settle()
+    assert [(job.kind, job.persistent) for job in world.jobs] == [("setup", bool(storage))]
+    assert world.status["state"] == "configured"
+    assert world.status["memberStateRollup"]["membersRestarting"] is False
+
+
+def test_storage_gives_claim_and_init_container() -> None:
+    world = configured(make_role("LoadBalancer", storage={"size": "1Gi"}))
+    member = world.member()
+    assert member["pvc"] == f"p-{member['pod']}"
+    (stateful_set,) = world.stateful_sets.values()
+    spec = stateful_set["spec"]
+    assert spec["volumeClaimTemplates"][0]["metadata"]["name"] == "p"
+    init = spec["template"]["spec"]["initContainers"][0]
+    assert init["name"] == "init"
+    mounts = spec["template"]["spec"]["containers"][0]["volumeMounts"]
+    assert {"name": "p", "mountPath": "/opt/guestconfig", "subPath": "opt/guestconfig"} in mounts
+    world.change_spec(roles=[])
+    world.settle()
+    assert [a.name for a in world.actions if getattr(a, "name", "").startswith("p-")] == [
+        member["pvc"]
+    ]
+
+
+def test_missing_service_is_made_again() -> None:
+    world = configured(make_role("LoadBalancer"))
+    member = world.member()
+    del world.services[member["service"]]
+    del world.services[world.status["clusterService"]]
+    world.settle()
+    said = f"re-creating missing service for member{{{member['pod']}}} in role{{LoadBalancer}}"
+    assert said in world.messages()
+    assert "re-creating missing cluster service" in world.messages()
+    service = world.services[member["service"]]
+    token = service["metadata"]["annotations"]["kubedirector.hpe.com/kd-auth-token"]
+    assert token == member["authToken"]
+
+
+def test_deleted_stateful_set_is_made_again() -> None:
+    world = configured(make_role("LoadBalancer"))
+    world.stateful_sets.clear()
+    world.settle()
+    assert "restoring role{LoadBalancer}" in world.messages()
+    assert world.status["state"] == "configured"
+    assert world.status["readyMembers"] == "1/1"
+
+
+def test_replicas_changed_by_hand_are_put_right() -> None:
+    world = configured(make_role("LoadBalancer"))
+    (stateful_set,) = world.stateful_sets.values()
+    stateful_set["spec"]["replicas"] = 3
+    world.settle()
+    assert stateful_set["spec"]["replicas"] == 1
+    assert world.status["state"] == "configured"
+
+
+def test_stable_cluster_tells_those_connected_to_it() -> None:
+    world = World(make_cluster(), dependents=("notebook",))
+    world.settle()
+    assert "connected to cluster {notebook}; updating it" in world.messages()
+    assert "connected cluster {training} has changed" in world.messages()
+    assert [action.cluster for action in world.actions if hasattr(action, "cluster")] == [
+        "notebook"
+    ]
+
+
+def test_deleted_cluster_is_greenlighted() -> None:
+    world = configured()
+    world.cluster["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+    plan = world.step()
+    assert plan.is_gone
+    assert world.messages() == ["greenlighting for deletion"]
+    assert world.cluster["metadata"]["finalizers"] == []
+
+
+def test_cluster_without_its_app_waits() -> None:
+    world = World(make_cluster(), app=None)
+    world.step()
+    assert world.messages() == ["app referenced by cluster does not exist"]
+    world.app = make_app()
+    world.settle()
+    assert world.status["state"] == "configured"
+
+
+def test_every_point_of_interruption_ends_configured() -> None:
+    """An operator that forgot everything in memory after any pass still gets there."""
+    longest = World(make_cluster(make_role("LoadBalancer"), make_role("RESTServer", 2)))
+    passes = 0
+    while longest.cluster.get("status", {}).get("state") != "configured":
+        longest.step()
+        passes += 1
+    for stop in range(1, passes + 1):
+        world = World(make_cluster(make_role("LoadBalancer"), make_role("RESTServer", 2)))
+        for _ in range(stop):
+            world.step()
+        world.reports.clear()
+        world.busy.clear()
+        world.settle()
+        assert world.status["state"] == "configured", stop
+        assert len(world.stateful_sets) == 2
+        assert len(world.services) == 4
+
+
+def test_lost_status_write_finds_its_objects_again() -> None:
+    """An operator that was killed after it acted, and before it wrote the status."""
+    world = World(make_cluster(make_role("LoadBalancer"), make_role("RESTServer")))
+    world.step()
+    saved = dict(world.cluster)
+    world.step()
+    token = world.member()["authToken"]
+    world.cluster = saved
+    world.settle()
+    assert len(world.stateful_sets) == 2
+    assert len(world.services) == 3
+    assert world.member()["authToken"] == token
+    assert world.status["state"] == "configured"
+
+
+def test_thousand_members_are_planned() -> None:
+    world = World(make_cluster(make_role("LoadBalancer"), make_role("RESTServer", 999)))
+    world.settle()
+    assert world.status["readyMembers"] == "1000/1000"
+
+
+def test_restored_cluster_takes_its_status_from_the_backup() -> None:
+    world = World(make_cluster(), settings=Settings(backup_status=True))
+    world.settle()
+    backups = [a for a in world.actions if getattr(a, "name", "") == "training"]
+    assert (
+        world.cluster["metadata"]["annotations"]["kubedirector.hpe.com/status-backup-exists"]
+        == "true"
+    )
+    saved = world.status
+    world.backup = {"spec": {"statusBackup": saved}}
+    assert backups == []
+    world.cluster = make_cluster()
+    world.cluster["metadata"] |= {
+        "uid": "new",
+        "labels": {"kubedirector.hpe.com/restoring": ""},
+        "annotations": {"kubedirector.hpe.com/status-backup-exists": "true", HASH: "1"},
+    }
+    world.jobs.clear()
+    world.settle()
+    assert world.status["state"] == "configured"
+    assert "restoreProgress" not in world.status
+    assert world.jobs == []
+    said = world.messages()
+    assert "being restored: setting initial restore-progress flags" in said
+    assert "resuming reconciliation" in said
+    owners = {s["metadata"]["ownerReferences"][0]["uid"] for s in world.stateful_sets.values()}
+    assert owners == {"new"}
+    assert world.cluster["metadata"]["labels"] == {}
+
+
+def test_restore_without_backup_says_why_it_cannot_go_on() -> None:
+    world = World(make_cluster())
+    world.cluster["metadata"] |= {
+        "labels": {"kubedirector.hpe.com/restoring": ""},
+        "annotations": {"kubedirector.hpe.com/status-backup-exists": "false"},
+    }
+    world.settle()
+    assert "backups were not enabled" in world.status["problem"]
+    assert world.status["restoreProgress"]["awaitingStatus"]
+    assert world.cluster["metadata"]["namespace"] == NAMESPACE
