@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from labsandbox.apiserver.admission import Chain, Request
-from labsandbox.apiserver.admission.request import Request
+from labsandbox.apiserver.admission import Request
 from labsandbox.apiserver.api import Api
 from labsandbox.apiserver.auth.user import User
 from labsandbox.apiserver.registry import ResourceDef
@@ -59,7 +58,7 @@ async def mutate(
     warnings: list[str] | None = None,
 ) -> Json | None:
     """Let admission change the object."""
-    found: Json | None = await chain(api).mutate(
+    found: Json | None = await api.admission.mutate(
         Request(
             operation, resource, namespace, name, obj, old, user, subresource, dry_run, options,
             [] if warnings is None else warnings,
@@ -84,53 +83,9 @@ async def validate(
     warnings: list[str] | None = None,
 ) -> None:
     """Let admission refuse the object as it would be stored."""
-    await chain(api).validate(
+    await api.admission.validate(
         Request(
             operation, resource, namespace, name, obj, old, user, subresource, dry_run, options,
             [] if warnings is None else warnings,
         )
     )  # fmt: skip
-
-
-def chain(api: Api) -> Chain:
-    """The admission chain, made when first needed."""
-    if api.admission is None:
-        api.admission = Chain(api)
-    found: Chain = api.admission
-    return found
-    if api.admission is None:
-        return None
-    await api.admission.validate(
-        _request(
-            operation, resource, namespace, name, obj, old, user, subresource, dry_run, options,
-            warnings,
-        )
-    )  # fmt: skip
-
-
-def _request(
-    operation: str,
-    resource: ResourceDef,
-    namespace: str,
-    name: str,
-    obj: Json | None,
-    old: Json | None,
-    user: User,
-    subresource: str,
-    dry_run: bool,
-    options: Json | None,
-    warnings: list[str] | None,
-) -> Request:
-    return Request(
-        operation=operation,
-        resource=resource,
-        namespace=namespace,
-        name=name,
-        object=obj,
-        old=old,
-        user=user,
-        subresource=subresource,
-        dry_run=dry_run,
-        options=options,
-        warnings=warnings if warnings is not None else [],
-    )
