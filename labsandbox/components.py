@@ -11,11 +11,10 @@ import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from labsandbox import bootstrap, controllers, gateway, node
+from labsandbox import bootstrap, controllers, gateway, kubedirector, node
 from labsandbox.client import Client
 from labsandbox.ezmeral import service as ezmeral
 from labsandbox.ezmeral.accounts import Accounts
-from labsandbox.kubedirector import operator as kubedirector
 from labsandbox.state import State
 
 Start = Callable[[], Awaitable[None]]
@@ -45,7 +44,6 @@ class Parts:
         front = ezmeral.Settings(
             self._host, self._rest_port, session_seconds, bootstrap.quota(students)
         )
-        operator = kubedirector.Options(webhook_host=self._host, authority=self._state.pki)
         return {
             "ezmeral": lambda: ezmeral.run(
                 self._client("ezmeral"), self._state, front, self._accounts, self._front_door_open
@@ -53,7 +51,10 @@ class Parts:
             "controllers": lambda: controllers.run(self._client("controllers"), self._state.root),
             "node": lambda: node.run(self._client("node"), self._state.root),
             "kubedirector": lambda: kubedirector.run(
-                self._client("kubedirector"), ready=self._operator_ready, options=operator
+                self._client("kubedirector"),
+                self._state.pki,
+                self._host,
+                ready=self._operator_ready,
             ),
             "gateway": lambda: gateway.run(self._client("gateway"), self._state, self._host),
         }
