@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from labsandbox.apiserver.registry import ResourceDef, Subresource
@@ -15,50 +16,40 @@ from labsandbox.apiserver.verbs.objects import full_object, now
 
 if TYPE_CHECKING:
     from labsandbox.apiserver.api import Api
+    from labsandbox.apiserver.crd import CustomKind, CustomVersion
 
 Json = dict[str, Any]
 _LOG = logging.getLogger(__name__)
+_AGE_COLUMN = [{"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"}]
 BUCKET = "customresourcedefinitions.apiextensions.k8s.io"
-
-
-class PlainShape:
-    """A version without a schema of ours: kept as it is."""
-
-    node: Any = None
-
-    def decode(self, obj: Json) -> tuple[Json, list[str]]:
-        return obj, []
-
-    def default(self, obj: Json) -> Json:
-        return obj
-
-    def validate_create(self, obj: Json) -> list[Any]:
-        return []
-
-    def validate_update(self, new: Json, old: Json, subresource: str) -> list[Any]:
-        return []
 
 
 class Custom:
     """The kind one CRD defines, in all its versions."""
 
-    def __init__(self, definition: Json) -> None:
+    def __init__(self, definition: Json, since: int) -> None:
         self.definition = definition
         self.spec: Json = definition["spec"]
+        self.since = since
+        """Objects written before this revision are read through the schema again."""
         self._versions = {version["name"]: version for version in self.spec["versions"]}
-        self._shapes: dict[str, Any] = {}
+        self.storage_version = next(
+            (version["name"] for version in self.spec["versions"] if version.get("storage")), ""
+        )
 
-    def version(self, name: str) -> Any:
-        """The shape of a version, built when first needed."""
-        found = self._shapes.get(name)
-        if found is None:
-            from labsandbox.apiserver import crd
+    @cached_property
+    def kind(self) -> CustomKind:
+        from labsandbox.apiserver.crd import CustomKind
 
-            found = PlainShape()
-            if hasattr(crd, "CustomKind"):
-                found = crd.CustomKind(self.definition).version(name)
-            self._shapes[name] = found
-        return found
+        return CustomKind(self.definition)
+
+    def version(self, name: str) -> CustomVersion:
+        """The shape of a version."""
+        return self.kind.version(name)
+
+    def is_current(self, version: str, revision: int) -> bool:
+        """Is an object of this revision stored just as `version` shows it?"""
+        return version == self.storage_version and revision >= self.since
 
     def selectable_fields(self, name: str) -> list[str]:
         fields = self._versions[name].get("selectableFields") or ()
@@ -66,7 +57,7 @@ class Custom:
 
     def printer_columns(self, name: str) -> list[Json]:
         columns: list[Json] = self._versions[name].get("additionalPrinterColumns") or []
-        return columns
+        return columns or _AGE_COLUMN
 
     def deprecation_warning(self, name: str) -> str:
         version = self._versions[name]
@@ -74,10 +65,6 @@ class Custom:
             return ""
         default = f"{self.spec['group']}/{name} {self.spec['names']['kind']} is deprecated"
         return version.get("deprecationWarning") or default
-
-    def scale(self, name: str) -> Json | None:
-        found: Json | None = (self._versions[name].get("subresources") or {}).get("scale")
-        return found
 
     def rows(self) -> list[ResourceDef]:
         """A row of the catalog for each served version."""
@@ -95,7 +82,6 @@ class Custom:
             subresources["scale"] = Subresource(
                 "scale", "Scale", ("get", "patch", "update"), "autoscaling", "v1"
             )
-        storage = next((v["name"] for v in self.spec["versions"] if v.get("storage")), "")
         return ResourceDef(
             group=self.spec["group"],
             version=version["name"],
@@ -110,7 +96,7 @@ class Custom:
             strategy=Strategy(
                 generation=True, status="status" in subresources, unconditional_update=False
             ),
-            storage_hash=_hash(self.spec["group"], storage, names["kind"]),
+            storage_hash=_hash(self.spec["group"], self.storage_version, names["kind"]),
             list_kind=names.get("listKind") or f"{names['kind']}List",
             custom=self,
         )
@@ -131,7 +117,7 @@ class Customs:
         self._rows: dict[str, list[ResourceDef]] = {}
         self._accepting: set[asyncio.Task[None]] = set()
         for record in api.store.bucket(BUCKET).ordered(None):
-            self._serve(record.load())
+            self._serve(record.load(), record.revision)
         api.store.listeners.append(self._changed)
 
     def start(self) -> None:
@@ -147,7 +133,7 @@ class Customs:
         if change.kind == DELETED:
             self._stop(name)
         else:
-            self._serve(definition)
+            self._serve(definition, change.revision)
             self._accept_later(name)
 
     def _accept_later(self, name: str) -> None:
@@ -175,16 +161,18 @@ class Customs:
                 continue
             return
 
-    def _serve(self, definition: Json) -> None:
+    def _serve(self, definition: Json, revision: int) -> None:
         name = definition["metadata"]["name"]
         if not is_established(definition):
             return
+        old = self._rows.get(name, [])
+        if old and old[0].custom.spec == definition["spec"]:
+            return
         try:
-            rows = Custom(definition).rows()
+            rows = Custom(definition, revision).rows()
         except (KeyError, TypeError):
             _LOG.exception("the definition %s cannot be served", name)
             return
-        old = self._rows.get(name, [])
         kept = {(row.group, row.version, row.plural) for row in rows}
         for row in old:
             if (row.group, row.version, row.plural) not in kept:
@@ -203,26 +191,8 @@ def accepted_status(definition: Json, others: list[Json]) -> Json:
     """The status of a definition: conditions, accepted names, stored versions."""
     from labsandbox.apiserver import crd
 
-    if hasattr(crd, "conditions"):
-        status: Json = crd.conditions(definition, others)
-        return status
-    old = definition.get("status") or {}
-    spec = definition["spec"]
-    stored = next((v["name"] for v in spec["versions"] if v.get("storage")), "")
-    found = old.get("conditions") or [
-        {"type": kind, "status": "True", "lastTransitionTime": now(), "reason": reason,
-         "message": message}
-        for kind, reason, message in (
-            ("NamesAccepted", "NoConflicts", "no conflicts found"),
-            ("Established", "InitialNamesAccepted", "the initial names have been accepted"),
-        )
-    ]  # fmt: skip
-    versions = old.get("storedVersions") or []
-    return {
-        "conditions": found,
-        "acceptedNames": spec["names"],
-        "storedVersions": versions if stored in versions else [*versions, stored],
-    }
+    status: Json = crd.accepted_status(definition, others, now())
+    return status
 
 
 def is_established(definition: Json) -> bool:

@@ -106,6 +106,9 @@ def check_kind(value: Json, resource: ResourceDef, kind: str, group: str, versio
     """Refuse an object of another kind than the path is about."""
     given_kind = value.get("kind") or ""
     given_version = value.get("apiVersion") or ""
+    if resource.custom is not None and kind == resource.kind:
+        _check_custom(given_kind, given_version, resource)
+        return
     expected = f"{group}/{version}" if group else version
     if (given_kind in ("", kind)) and given_version in ("", expected):
         return
@@ -129,6 +132,23 @@ def check_kind(value: Json, resource: ResourceDef, kind: str, group: str, versio
     raise bad_request(
         f'{head}no kind "{named}" is registered for version "{where}" in scheme "{_SCHEME}"'
     )
+
+
+def _check_named(value: Json, raw: bytes, kind: str) -> None:
+    """A custom object must say what it is; a built-in one may leave it to the path."""
+    for key, shown in (("kind", "Kind"), ("apiVersion", "apiVersion")):
+        if not value.get(key):
+            text = raw.decode("utf-8", "replace")
+            raise _unrecognized(kind, f"Object '{shown}' is missing in '{text}'", raw)
+
+
+def _check_custom(kind: str, version: str, resource: ResourceDef) -> None:
+    """Another kind is a matter of validation, another version is not."""
+    if kind and version and version != resource.api_version:
+        raise bad_request(
+            f"the API version in the data ({version}) does not match the expected API version "
+            f"({resource.api_version})"
+        )
 
 
 def _known(group: str, version: str, kind: str) -> bool:
@@ -166,6 +186,8 @@ async def read_object(
     """Read, check and decode the object of a create or update."""
     kind = kind or resource.kind
     value, duplicates = await read_value(request, kind)
+    if resource.custom is not None and kind == resource.kind:
+        _check_named(value, await request.body(), kind)
     check_kind(
         value, resource, kind, resource.group if group is None else group,
         version or resource.version,

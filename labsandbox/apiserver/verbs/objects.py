@@ -7,7 +7,10 @@ import time
 from functools import lru_cache
 from typing import Any
 
+import orjson
+
 from labsandbox.apiserver.registry import ResourceDef
+from labsandbox.apiserver.registry.conversion import converted
 from labsandbox.apiserver.store import Record
 
 Json = dict[str, Any]
@@ -35,40 +38,41 @@ def prefix(api_version: str, kind: str) -> bytes:
     return f'{{"kind":"{kind}","apiVersion":"{api_version}",'.encode()
 
 
+def _is_stored_as_shown(resource: ResourceDef, record: Record) -> bool:
+    custom = resource.custom
+    if custom is None:
+        return resource.storage is None
+    is_current: bool = custom.is_current(resource.version, record.revision)
+    return is_current
+
+
 def full_bytes(resource: ResourceDef, record: Record) -> bytes:
     """The whole object as JSON, in the version of `resource`."""
-    if resource.storage is not None:
-        import orjson
-
-        from labsandbox.apiserver.registry.conversion import converted
-
-        return orjson.dumps(converted(resource, record.load()))
-    return prefix(resource.api_version, resource.kind) + record.body[1:]
+    if _is_stored_as_shown(resource, record):
+        return prefix(resource.api_version, resource.kind) + record.body[1:]
+    return orjson.dumps(full_object(resource, record))
 
 
 def item_bytes(resource: ResourceDef, record: Record) -> bytes:
     """The object as an item of a list: built-in kinds leave kind and apiVersion to the list."""
-    if resource.storage is not None:
-        import orjson
-
-        from labsandbox.apiserver.registry.conversion import converted
-
-        obj = converted(resource, record.load())
-        del obj["kind"], obj["apiVersion"]
-        return orjson.dumps(obj)
     if resource.custom is not None:
         return full_bytes(resource, record)
-    return record.body
+    if resource.storage is None:
+        return record.body
+    obj = full_object(resource, record)
+    del obj["kind"], obj["apiVersion"]
+    return orjson.dumps(obj)
 
 
 def full_object(resource: ResourceDef, record: Record) -> Json:
     """The whole object, a fresh copy, in the version of `resource`."""
     obj = record.load()
-    if resource.storage is not None:
-        from labsandbox.apiserver.registry.conversion import converted
-
+    if _is_stored_as_shown(resource, record):
+        return {"kind": resource.kind, "apiVersion": resource.api_version, **obj}
+    if resource.custom is None:
         return converted(resource, obj)
-    return {"kind": resource.kind, "apiVersion": resource.api_version, **obj}
+    found: Json = resource.custom.version(resource.version).read(obj)
+    return {**found, "kind": resource.kind, "apiVersion": resource.api_version}
 
 
 def registry_path(resource: ResourceDef, namespace: str, name: str) -> str:

@@ -15,6 +15,7 @@ from labsandbox.apiserver.patch import (
     apply_merge_patch,
     apply_strategic,
     server_side_apply,
+    settle,
 )
 from labsandbox.apiserver.registry import ResourceDef
 from labsandbox.apiserver.schema import DecodeError, JsonError, YamlError
@@ -30,6 +31,7 @@ from labsandbox.apiserver.status import (
 )
 from labsandbox.apiserver.store import Record, Stale
 from labsandbox.apiserver.verbs.create import check_address, create_object
+from labsandbox.apiserver.verbs.manage import ignored
 from labsandbox.apiserver.verbs.objects import full_object, now
 from labsandbox.apiserver.verbs.options import Problem, WriteOptions, invalid_options, write_options
 from labsandbox.apiserver.verbs.read import respond, respond_object
@@ -191,9 +193,10 @@ def _applied(
     shape = shape_of(resource)
     merged: Json = server_side_apply(
         old, value, options.manager, options.force, shape.node,
-        resource.api_version, now(), request.subresource,
+        resource.api_version, now(), request.subresource, ignored(resource, request.subresource),
     )  # fmt: skip
-    return _decoded(shape, merged)
+    merged = _decoded(shape, merged)
+    return settle(old, merged)
 
 
 def _decoded(shape: Any, merged: Json) -> Json:

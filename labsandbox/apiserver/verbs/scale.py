@@ -26,36 +26,7 @@ Json = dict[str, Any]
 _GROUP = "autoscaling"
 
 
-def _walk(obj: Json, path: str) -> Any:
-    value: Any = obj
-    for part in path.strip(".").split("."):
-        if not isinstance(value, dict):
-            return None
-        value = value.get(part)
-    return value
-
-
-def _put(obj: Json, path: str, value: Any) -> None:
-    *parents, last = path.strip(".").split(".")
-    for part in parents:
-        obj = obj.setdefault(part, {})
-    obj[last] = value
-
-
-def _paths(resource: ResourceDef) -> tuple[str, str, str | None]:
-    if resource.custom is not None:
-        found = resource.custom.scale(resource.version) or {}
-        return (
-            found.get("specReplicasPath", ".spec.replicas"),
-            found.get("statusReplicasPath", ".status.replicas"),
-            found.get("labelSelectorPath"),
-        )
-    return ".spec.replicas", ".status.replicas", None
-
-
-def _selector(resource: ResourceDef, obj: Json, path: str | None) -> str:
-    if resource.custom is not None:
-        return str(_walk(obj, path) or "") if path else ""
+def _selector(resource: ResourceDef, obj: Json) -> str:
     found = (obj.get("spec") or {}).get("selector") or {}
     if resource.plural == "replicationcontrollers":
         return ",".join(f"{key}={found[key]}" for key in sorted(found))
@@ -76,12 +47,14 @@ def _selector(resource: ResourceDef, obj: Json, path: str | None) -> str:
 
 def scale_of(resource: ResourceDef, obj: Json) -> Json:
     """The Scale of an object."""
-    spec_path, status_path, selector_path = _paths(resource)
+    if resource.custom is not None:
+        found: Json = resource.custom.version(resource.version).scale.of(obj)
+        return found
     metadata = obj["metadata"]
     shown = ("name", "namespace", "uid", "resourceVersion", "creationTimestamp")
-    replicas = _walk(obj, spec_path)
-    status: Json = {"replicas": _walk(obj, status_path) or 0}
-    selector = _selector(resource, obj, selector_path)
+    replicas = (obj.get("spec") or {}).get("replicas")
+    status: Json = {"replicas": (obj.get("status") or {}).get("replicas") or 0}
+    selector = _selector(resource, obj)
     if selector:
         status["selector"] = selector
     spec = {"replicas": replicas} if replicas else {}
@@ -159,7 +132,10 @@ async def _write(
         )
         raise invalid(_GROUP, "Scale", request.name, [problem])
     new = copy.deepcopy(old)
-    _put(new, _paths(resource)[0], replicas)
+    if resource.custom is not None:
+        resource.custom.version(resource.version).scale.set(new, replicas)
+    else:
+        new["spec"]["replicas"] = replicas
     return await finish(api, request, resource, record, old, new, options)
 
 

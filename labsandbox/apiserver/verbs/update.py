@@ -10,6 +10,7 @@ from labsandbox.apiserver.http.media import accept
 from labsandbox.apiserver.http.request import Request
 from labsandbox.apiserver.http.response import Response
 from labsandbox.apiserver.kinds import shape_of, validate_update
+from labsandbox.apiserver.patch import settle
 from labsandbox.apiserver.registry import ResourceDef
 from labsandbox.apiserver.registry.conversion import to_storage
 from labsandbox.apiserver.status import StatusError, bad_request, conflict, invalid, not_found
@@ -149,10 +150,7 @@ async def finish(
             metadata[field] = before[field]
         else:
             metadata.pop(field, None)
-    if not metadata.get("generateName") and before.get("generateName"):
-        pass
-    prepare_update(resource, new, old, subresource)
-    new["metadata"]["resourceVersion"] = before["resourceVersion"]
+    metadata["resourceVersion"] = before["resourceVersion"]
     if not managed:
         new = track(resource, old, new, options.manager, subresource)
     admitted = await mutate(
@@ -160,9 +158,8 @@ async def finish(
         dry_run=options.dry_run, warnings=request.warnings,
     )  # fmt: skip
     assert admitted is not None
-    if admitted is not new:
-        new = admitted
-        prepare_update(resource, new, old, subresource)
+    new = admitted
+    prepare_update(resource, new, old, subresource)
     api.allocator.prepare(resource, new, old)
     problems = validate_update(resource, new, old, subresource)
     if problems:
@@ -171,6 +168,7 @@ async def finish(
         api, "UPDATE", resource, namespace, name, new, old, request.user, subresource,
         dry_run=options.dry_run, warnings=request.warnings,
     )  # fmt: skip
+    new = settle(old, new)
     return await store_update(api, resource, record, old, new, dry_run=options.dry_run)
 
 
