@@ -82,6 +82,9 @@ class Comparison:
         names = self.mapping.names if is_recorded else {v: v for v in self.mapping.names.values()}
         for name in sorted(names, key=len, reverse=True):
             text = text.replace(name, f"{name[:-5]}<rand>")
+        if not is_recorded:
+            for host, own in self.mapping.hosts.items():
+                text = text.replace(own, host)
         for pattern, replacement in MASKS:
             text = pattern.sub(replacement, text)
         return text

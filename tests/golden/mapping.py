@@ -29,6 +29,7 @@ class Mapping:
     names: dict[str, str] = field(default_factory=dict)
     ports: dict[int, int] = field(default_factory=dict)
     token: str = ""
+    hosts: dict[str, str] = field(default_factory=dict)
 
     def learn(self, recorded: Any, live: Any) -> None:
         """Walk two answers side by side and remember what stands for what."""
@@ -93,7 +94,7 @@ class Mapping:
 
     def substitute(self, text: str) -> str:
         """Replace every recorded value in a text by its live one."""
-        for table in (self.names, self.values):
+        for table in (self.names, self.values, self.hosts):
             for recorded in sorted(table, key=len, reverse=True):
                 if recorded in text:
                     text = text.replace(recorded, table[recorded])

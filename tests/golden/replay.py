@@ -29,7 +29,7 @@ from tests.golden.setup import (
     Step,
     Until,
 )
-from tests.golden.webhook import Webhook
+from tests.golden.webhook import PORT, Webhook
 from tests.golden.wire import Answer, Wire, encode_query
 
 OPEN_SECONDS = 0.3
@@ -86,6 +86,8 @@ class Replay:
         plan = PLANS.get(area.name) or infer_plan(area)
         if plan.needs == "webhook" and self._webhook is None:
             self._webhook = self._open_webhook()
+        if self._webhook is not None:
+            self.mapping.hosts[f"127.0.0.1:{PORT}"] = self._webhook.address
         self._take(plan.start, area)
         results = []
         for exchange in area.exchanges:

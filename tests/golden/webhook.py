@@ -93,7 +93,10 @@ class Webhook:
             def handle_error(self, request: object, client_address: object) -> None:
                 return
 
-        self._server = Quiet(("127.0.0.1", port), Handler)
+        try:
+            self._server = Quiet(("127.0.0.1", port), Handler)
+        except OSError:  # another replay on this machine has it; addresses are substituted
+            self._server = Quiet(("127.0.0.1", 0), Handler)
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         with tempfile.TemporaryDirectory() as folder:
             pair = Path(folder) / "pair.pem"
@@ -103,6 +106,11 @@ class Webhook:
         self.port = self._server.server_address[1]
         self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
         self._thread.start()
+
+    @property
+    def address(self) -> str:
+        """Host and port, as configurations carry them."""
+        return f"127.0.0.1:{self.port}"
 
     @property
     def bundle(self) -> str:
