@@ -1,0 +1,401 @@
+# %% [markdown]
+# # Lab core-04: Train
+#
+# Turn the lakehouse's trips into features, train on the shared cluster, and find out how good it is.
+
+# %% [markdown]
+# ## What you will build
+#
+# - A **feature table** from one pinned version of the trips.
+# - A **model** that predicts how long a ride takes, trained on the cluster you share with others.
+# - **Pictures** of where it errs, and a check that catches the mistake most services are built with.
+#
+# ![The pinned table version becomes features, a job on the training cluster turns them into a model
+# and a card, both on the project repository.](../../Pictures/core-04-train.svg)
+
+# %% [markdown]
+# ## Before you start
+#
+# | Need | Why | Check |
+# |---|---|---|
+# | Lab core-03 | The clean trips table and its version | the file `handover.json` of lab core-03 |
+# | The shared training cluster | It runs your job | `kubectl get kdcluster training-engine-shared` |
+
+# %% [markdown]
+# ## Parameters
+
+# %% tags=["parameters"]
+model_name: str = "ride-duration"  # what the service will be called
+model_version: str = "1"  # tells this model from later ones
+sample: int = 200_000  # rides to learn from, at most
+depth: int = 6  # how many questions a tree may ask
+seed: int = 0  # the same split at every run
+
+# %% [markdown]
+# ## Setup
+
+# %%
+import json
+
+import numpy as np
+import pandas as pd
+import skops.io
+from pyspark.sql import functions as F
+
+from labhelpers import show
+from labhelpers import spark as spark_helper
+from labhelpers.check import begin, check
+from labhelpers.cluster import connect, wait_configured
+from labhelpers.data import zones_file
+from labhelpers.quiz import quiz
+from labhelpers.repository import workspace
+from labhelpers.settings import settings
+from labhelpers.wait import wait
+
+# %%
+# %load_ext labhelpers.magics
+begin("core/04")
+place, k8s = settings(), connect()
+spark = spark_helper.session("core-04")
+repo = place.project_repo
+features, models, code = (repo / what / place.user for what in ("features", "models", "code"))
+for folder in (features, models, code):
+    folder.mkdir(parents=True, exist_ok=True)
+print(f"{place.user} trains {model_name} {model_version}")
+
+# %% [markdown]
+# ## 1. Pin the data
+#
+# A table that keeps changing cannot explain a model. You read **one version** of the trips and
+# write its number into everything that follows: whoever asks in a year gets the same rows again.
+
+# %%
+handed = json.loads((workspace("lakehouse") / "handover.json").read_text("utf-8"))
+trips = spark.read.format("delta").option("versionAsOf", handed["version"]).load(handed["path"])
+rows = trips.count()
+print(f"{rows:,} trips in version {handed['version']} of {handed['table']}")
+
+# %%
+check(
+    "The pinned version is readable and is what lab core-03 handed on",
+    lambda: rows == handed["rows"],
+    saw=lambda: f"{rows:,} rows in version {handed['version']}",
+    hint=[
+        "Run lab core-03 to its end: its last step writes handover.json.",
+        "If VACUUM removed the version's files, run lab core-03 again.",
+    ],
+)
+
+# %% [markdown]
+# ## 2. Make features
+#
+# A model learns from numbers. From each trip you take where it starts and ends, how far it is, and
+# when: the **features**. What you want to know, the seconds it takes, is the **target**. You leave
+# out what is known only after the ride, such as the fare: at the time of asking nobody has it.
+
+# %%
+zones = spark.read.csv(str(zones_file()), header=True, inferSchema=True)
+
+
+def end_of(name: str):
+    return zones.select(
+        F.col("LocationID").alias(f"{name}_zone"),
+        F.col("latitude").alias(f"{name}_latitude"),
+        F.col("longitude").alias(f"{name}_longitude"),
+        F.col("Borough").alias(f"{name}_borough"),
+    )
+
+
+when = F.col("tpep_pickup_datetime")
+rides = (
+    trips.withColumn("duration", F.unix_timestamp("tpep_dropoff_datetime") - F.unix_timestamp(when))
+    .withColumn("hour", F.hour(when).cast("double"))
+    .withColumn("weekday", (F.weekday(when) < 5).cast("double"))
+    .withColumn("work", ((F.weekday(when) < 5) & F.hour(when).between(8, 17)).cast("double"))
+)
+
+# %%
+for number in range(1, 7):
+    rides = rides.withColumn(f"month_{number}", (F.month(when) == number).cast("double"))
+rides = (
+    rides.join(end_of("start"), F.col("PULocationID") == F.col("start_zone"))
+    .join(end_of("end"), F.col("DOLocationID") == F.col("end_zone"))
+    .where("duration > 20 AND duration < 10800 AND trip_distance > 0 AND trip_distance < 150")
+)
+names = ["work", "start_latitude", "start_longitude", "end_latitude", "end_longitude",
+         "trip_distance", "weekday", "hour", *(f"month_{number}" for number in range(1, 7))]
+kept = rides.select(*names, "start_borough", F.col("duration").cast("double"))
+share = min(1.0, sample / max(1, rides.count()))
+frame = kept.sample(fraction=share, seed=seed).toPandas()
+feature_file = features / f"rides-v{handed['version']}.parquet"
+frame.to_parquet(feature_file)
+
+# %%
+show.table(frame.describe().loc[["mean", "min", "max"], ["trip_distance", "hour", "duration"]].reset_index())
+check(
+    "Features are numbers, without gaps, and hold nothing from after the ride",
+    lambda: pd.read_parquet(feature_file)[names].notna().all().all()
+    and not {"fare_amount", "total_amount"} & set(pd.read_parquet(feature_file).columns),
+    saw=lambda: f"{len(frame):,} rides, {len(names)} features",
+    hint="Run the cells of this step from the first; each of them may be run twice.",
+)
+
+# %% [markdown]
+# ## 3. Set an honest baseline
+#
+# Before you call a model good, ask what no model at all would give. Two answers: the same number
+# for every ride (the median), and distance divided by the average speed. The **mean absolute
+# error** says by how many seconds a prediction is off, on average.
+
+# %%
+speed = frame["trip_distance"].sum() / frame["duration"].sum()
+baselines = pd.DataFrame(
+    {
+        "baseline": ["the median for everybody", "distance by average speed"],
+        "seconds off": [
+            (frame["duration"] - frame["duration"].median()).abs().mean(),
+            (frame["duration"] - frame["trip_distance"] / speed).abs().mean(),
+        ],
+    }
+)
+show.bars(baselines, "baseline", "seconds off", "What no model at all would give", unit="seconds");
+
+# %%
+baseline = float(baselines["seconds off"].min())
+check(
+    "The baseline knows that longer rides take longer",
+    lambda: baselines["seconds off"].iloc[1] < baselines["seconds off"].iloc[0],
+    saw=lambda: f"{baseline:.0f} seconds off",
+    hint="If distance does not help, the features of step 2 are mixed up; run it again.",
+)
+
+# %% [markdown]
+# ## 4. Train on the shared cluster
+#
+# Your kernel is for thinking; training belongs where there is room for it. The training program is
+# a file on the project repository, which the training cluster sees too. Read it: scaling and model
+# are **one pipeline**, so that whoever gets the model gets the scaler with it. It splits the rides,
+# learns on four fifths and judges itself on the last fifth, which it has not seen.
+
+# %%
+program = '''
+"""Train the ride-duration model: features in, a model, a card and test predictions out."""
+import json
+import os
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pandas as pd
+import skops.io
+from sklearn.ensemble import HistGradientBoostingRegressor
+from sklearn.metrics import mean_absolute_error, r2_score
+from sklearn.model_selection import train_test_split
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+repo, user = Path(os.environ["PROJECT_REPO"]), os.environ["LAB_USER"]
+order = json.loads((repo / "code" / user / "order.json").read_text())
+rides = pd.read_parquet(repo / order["features"])
+'''
+
+# %%
+program += '''
+train, test = train_test_split(rides, test_size=0.2, random_state=order["seed"])
+names = order["names"]
+trees = HistGradientBoostingRegressor(
+    loss="absolute_error", max_depth=order["depth"], random_state=order["seed"]
+)
+model = make_pipeline(StandardScaler(), trees).fit(train[names], train["duration"])
+predicted = model.predict(test[names])
+mae = mean_absolute_error(test["duration"], predicted)
+print(f"{len(train)} rides learned; {mae:.0f} s off on {len(test)} unseen ones")
+'''
+
+# %%
+program += '''
+folder, name = repo / "models" / user, f"{order['name']}-{order['version']}"
+skops.io.dump(model, folder / f"{name}.skops")
+test.assign(predicted=predicted).to_parquet(folder / f"{name}-test.parquet")
+card = order["about"] | {
+    "file": f"{name}.skops", "features": names, "mae": mae, "rows": len(rides),
+    "r2": r2_score(test["duration"], predicted), "trained_by": user,
+    "trained_at": datetime.now(UTC).isoformat(timespec="seconds"),
+}
+(folder / f"{name}.json").write_text(json.dumps(card, indent=1))
+print("saved", name)
+'''
+(code / "train_rides.py").write_text(program.lstrip(), "utf-8")
+
+# %% [markdown]
+# What changes from one training to the next is the **order**: which features, which seed, which
+# version. It is a file too, and part of it goes into the model's card.
+
+# %%
+order = {
+    "name": model_name, "version": model_version, "names": names, "seed": seed, "depth": depth,
+    "features": str(feature_file.relative_to(repo)),
+    "about": {"table": handed["table"], "table_path": handed["path"],
+              "table_version": handed["version"], "baseline_mae": baseline},
+}
+(code / "order.json").write_text(json.dumps(order, indent=1), "utf-8")
+shared = wait_configured(k8s, "training-engine-shared")
+
+# %% [markdown]
+# `%attachments` lists the training clusters you are connected to. A cell that begins with a cluster's
+# name, without its dashes, does not run here: the whole cell is sent there as a **job**. Jobs of
+# everybody wait in one queue, and the queue is fair: nobody's hundred jobs go before your first.
+
+# %%
+# %attachments
+
+# %%
+# %%trainingengineshared --name rides --memory 2Gi
+import os
+import runpy
+
+runpy.run_path(f"{os.environ['PROJECT_REPO']}/code/{os.environ['LAB_USER']}/train_rides.py")
+
+# %% [markdown]
+# The **History URL** is the job's address. `--follow` shows what it prints while it runs.
+
+# %%
+# %logs --follow
+
+# %%
+card_file = models / f"{model_name}-{model_version}.json"
+check(
+    "The job has left a model and a card on the project repository",
+    lambda: wait("the card", card_file.is_file, deadline=120)
+    and json.loads(card_file.read_text())["table_version"] == handed["version"],
+    saw=lambda: f"{json.loads(card_file.read_text())['mae']:.0f} seconds off",
+    hint=[
+        "`%logs` shows what the job printed; a Failed job says its reason there.",
+        "Is the queue long? `%logs` says Queued. It is your turn soon: the queue is fair.",
+        "Killed while it ran? Send the cell again; nothing of the failed job is left behind.",
+    ],
+)
+
+# %% [markdown]
+# ## 5. Look at its errors
+#
+# One number hides a lot. Look at when and where the model is off, and whether it errs to one side:
+# a **residual** is the true time minus the predicted one.
+
+# %%
+card = json.loads(card_file.read_text("utf-8"))
+judged = pd.read_parquet(models / f"{model_name}-{model_version}-test.parquet")
+judged["residual"] = judged["duration"] - judged["predicted"]
+judged["off"] = judged["residual"].abs()
+by_hour = judged.groupby("hour", as_index=False)["off"].mean()
+show.lines(by_hour, "hour", ["off"], "Harder at rush hour", unit="seconds off, on average");
+
+# %%
+by_borough = judged.groupby("start_borough", as_index=False)["off"].mean()
+show.bars(by_borough.sort_values("off"), "start_borough", "off", "Long ways are harder to guess", unit="seconds off");
+
+# %%
+axes = judged["residual"].clip(-900, 900).plot.hist(bins=60)
+axes.set(title="Most residuals are near zero, the long tail is late", xlabel="seconds late", ylabel="rides");
+
+# %%
+check(
+    "The model is clearly better than the baseline, and not too good to be true",
+    lambda: 0.15 * card["baseline_mae"] < card["mae"] < 0.9 * card["baseline_mae"],
+    saw=lambda: f"{card['mae']:.0f} s, the baseline {card['baseline_mae']:.0f} s, R2 {card['r2']:.2f}",
+    hint="Too good often means that a feature knows the answer; too bad, that names are mixed up.",
+)
+
+# %% [markdown]
+# ## 6. Make the classic mistake
+#
+# The workshop this lab descends from scaled the features for training and forgot the scaler when
+# serving. Nothing failed; the predictions were wrong. It is called **train/serve skew**. Do it on
+# purpose: take the trees out of the pipeline and feed them raw numbers.
+
+# %%
+path = models / card["file"]
+pipeline = skops.io.load(path, trusted=skops.io.get_untrusted_types(file=path))
+some = judged.head(2000)
+right = pipeline.predict(some[card["features"]])
+skewed = pipeline[-1].predict(some[card["features"]].to_numpy())
+skew = pd.DataFrame({
+    "served": ["the whole pipeline", "the trees without their scaler"],
+    "seconds off": [np.abs(some["duration"] - guess).mean() for guess in (right, skewed)],
+})
+show.bars(skew, "served", "seconds off", "The same model, served wrongly", unit="seconds off");
+
+# %% [markdown]
+# The check that catches it: predictions made where the model is served must equal those made where
+# it was trained, row by row. It needs no threshold, and it fails at the first wrong ride.
+
+# %%
+check(
+    "The saved pipeline predicts what the training job predicted",
+    lambda: np.allclose(right, some["predicted"]) and not np.allclose(skewed, some["predicted"]),
+    saw=lambda: f"{np.isclose(right, some['predicted']).mean():.0%} equal, without the scaler "
+    f"{np.isclose(skewed, some['predicted']).mean():.0%}",
+    hint="If the right one differs, model and test file are of different runs: send the job again.",
+)
+
+# %% [markdown]
+# ## If it does not work
+#
+# - **`HTTP/1.1 401 Unauthorized`** from the training cluster: the password was wrong. Run the cell
+#   again; it asks once more.
+# - **Job Status: Failed, out of memory**: lower `sample`, or ask for more with `--memory 3Gi`.
+# - **The training engine was killed while your job ran**: the job says so and is not lost. Send it
+#   again, or send it with `--rerun` next time.
+
+# %% [markdown]
+# ## Exercise
+#
+# Where is the model most biased, not most wrong? Find the hour with the largest mean residual (late
+# on average) and store it in `latest_hour`.
+#
+# Hint: `groupby`, then `idxmax`.
+
+# %% tags=["exercise"]
+# stub: latest_hour = None
+# solution
+latest_hour = int(judged.groupby("hour")["residual"].mean().idxmax())
+# end of solution
+print(latest_hour)
+
+# %% [markdown]
+# ## Recap
+#
+# - You made **features** from one pinned table version, and kept the answer out of them.
+# - You trained a **model** on the shared cluster; its card names its data.
+# - You know where it **errs**, and you have seen and caught train/serve skew.
+#
+# Next: register the model, so that others can find and serve it.
+
+# %%
+quiz(
+    "Why pin the table's version?",
+    ["It is faster", "So that the same rows can be read again later", "Delta demands it"],
+    right=1,
+    because="Without it nobody can say which data made the model, or train it again.",
+)
+quiz(
+    "Why is the fare not a feature?",
+    ["It is unknown when the question is asked", "It is dirty", "It is too large"],
+    right=0,
+    because="The model would be splendid in this notebook and useless in the service.",
+)
+quiz(
+    "What does a baseline tell you?",
+    ["How good a model must be to be worth its keep", "The best possible error", "Nothing"],
+    right=0,
+    because="A model that does not beat one line of arithmetic is not worth serving.",
+)
+
+# %% [markdown]
+# ## Clean up
+#
+# The model, its card and the program stay: the next labs register, serve and retrain them. The
+# Spark session ends here.
+
+# %%
+spark.stop()
+print(f"Kept: {card['file']}, its card, train_rides.py.")
