@@ -28,6 +28,7 @@ from labsandbox.kubedirector.event import Recorder
 from labsandbox.kubedirector.globalconfig import sync_config
 from labsandbox.kubedirector.job import Deadlines
 from labsandbox.kubedirector.model import (
+    GLOBAL_CONFIG,
     LABEL_CLUSTER,
     LABEL_CONFIGMAP_TYPE,
     LABEL_SECRET_TYPE,
@@ -83,6 +84,7 @@ class Operator:
             options.deadlines,
         )
         self._is_live = False
+        self._config_lock = asyncio.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def start(self) -> None:
@@ -103,7 +105,7 @@ class Operator:
         self._is_live = True
         self.worker.begin()
         for config in self.store.all(KDCONFIGS):
-            self._spawn(self._sync_config(config))
+            self._spawn(self._sync_config(config["metadata"]["namespace"], GLOBAL_CONFIG))
         self._spawn(self._poll())
         log.info("kubedirector is ready; its webhook listens on %s:%d", host, port)
 
@@ -134,7 +136,7 @@ class Operator:
             self._notice_connected(resource, kind, old, obj)
         elif resource in (KDAPPS, KDCONFIGS):
             if self._is_live and resource == KDCONFIGS and kind != "DELETED":
-                self._spawn(self._sync_config(obj))
+                self._spawn(self._sync_config(namespace, name))
             self._enqueue_all()
 
     def _notice_connected(
@@ -164,9 +166,12 @@ class Operator:
             # Only a counter for people to look at: the hash decides what is done.
             log.info("connUpdateCounter of %s/%s was not counted up: %s", namespace, name, error)
 
-    async def _sync_config(self, config: Object) -> None:
+    async def _sync_config(self, namespace: str, name: str) -> None:
         try:
-            await sync_config(self.client, self.codes, config)
+            async with self._config_lock:
+                config = self.store.get(KDCONFIGS, namespace, name)
+                if config:
+                    self.store.put(KDCONFIGS, await sync_config(self.client, self.codes, config))
         except (ClientError, aiohttp.ClientError, OSError) as error:
             log.warning("kd-global-config could not be updated: %s", error)
 
