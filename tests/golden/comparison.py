@@ -28,6 +28,8 @@ HEADERS = (
 )
 AGES = ("Age", "Created At", "First Seen", "Last Seen", "Duration")
 IGNORED = ("managedFields", "event_offsets_s", "elapsed_s", "__length__", "__note__")
+# Certificates, key material and sizes that depend on them.
+OWN = ("caBundle", "kid", "n", "Content-Length")
 STAMP = re.compile(r"\b20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|\+00:00)")
 MASKS = (
     (JWT, "<jwt>"),
@@ -126,7 +128,7 @@ class Comparison:
                 found.append((here, recorded.get(key, ABSENT), live.get(key, ABSENT)))
             elif key == "resourceVersion" and "uid" in recorded:
                 found += self._versions(recorded[key], live[key], here)
-            elif key in PRESENCE:
+            elif key in PRESENCE or (key in OWN and isinstance(recorded[key], str)):
                 if bool(recorded[key]) != bool(live[key]):
                     found.append((here, recorded[key], live[key]))
             else:

@@ -128,7 +128,7 @@ def _limit_problems(one: Json, kind: str, asked: Any, limited: Any) -> Iterator[
             yield f"{start}.  No request is specified"
         elif _read(request) < _read(bound):
             yield f"{start}, but request is {request}"
-        if limit is not None and _read(limit) < _read(bound):
+        elif limit is not None and _read(limit) < _read(bound):
             yield f"{start}, but limit is {limit}"
     for key in sorted(one.get("max") or {}):
         bound, request, limit = one["max"][key], requests.get(key), limits.get(key)
@@ -137,7 +137,7 @@ def _limit_problems(one: Json, kind: str, asked: Any, limited: Any) -> Iterator[
             yield f"{start}.  No limit is specified"
         elif _read(bound) < _read(limit):
             yield f"{start}, but limit is {limit}"
-        if request is not None and _read(bound) < _read(request):
+        elif request is not None and _read(bound) < _read(request):
             yield f"{start}, but request is {request}"
     for key in sorted(one.get("maxLimitRequestRatio") or {}):
         yield from _ratio_problems(one, kind, key, requests.get(key), limits.get(key))
