@@ -35,6 +35,7 @@ def execute(code: types.CodeType, name: str, *, lines: bool = False) -> int:
     program = types.ModuleType("__main__")
     program.__file__ = name
     sys.modules["__main__"] = program
+    atexit._clear()  # what libraries asked for belongs to the process we were forked from
     status = 0
     try:
         exec(code, program.__dict__)

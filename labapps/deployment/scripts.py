@@ -31,6 +31,7 @@ SIZE = struct.Struct(">I")
 CODE = struct.Struct(">i")
 OUTPUT = 8 << 20
 QUEUE = 512
+LESSONS = 8
 
 
 @dataclass(frozen=True)
@@ -76,13 +77,21 @@ class ScriptPool:
     ) -> None:
         self.spec, self.timeout, self.warm = spec, timeout, warm
         self.zygote = Zygote(list(spec.needs), parent=zygote)
-        self.args = {"script": spec.scoring, "mappings": mappings, "memory": memory}
+        self.args = {
+            "script": spec.scoring,
+            "mappings": mappings,
+            "memory": memory,
+            "model": spec.path,
+            "format": spec.format,
+        }
         self.idle: deque[Runner] = deque()
         self.slots = asyncio.Semaphore(limit)
         self.queued = 0
         self.about: dict[str, Any] = {"features": list(spec.features), "note": ""}
         self.closed = False
         self.filling: asyncio.Task[None] | None = None
+        self.learning: asyncio.Task[None] | None = None
+        self.learned = 0
         self.quiet = asyncio.Event()
         self.quiet.set()
 
@@ -96,8 +105,9 @@ class ScriptPool:
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self.quiet.wait(), grace)
         self.closed = True
-        if self.filling is not None:
-            self.filling.cancel()
+        for task in (self.filling, self.learning):
+            if task is not None:
+                task.cancel()
         while self.idle:
             self.idle.popleft().discard()
         await self.zygote.close()
@@ -122,26 +132,42 @@ class ScriptPool:
         """Run the script once."""
         began = time.perf_counter()
         runner = self.idle.popleft() if self.idle else await self._fork()
-        self._refill()
         loop = asyncio.get_running_loop()
         try:
             try:
                 await loop.sock_sendall(runner.sock, SIZE.pack(len(argument)) + argument)
-                answer = await asyncio.wait_for(
-                    loop.sock_recv(runner.sock, CODE.size), self.timeout
-                )
+                answer = await asyncio.wait_for(loop.sock_recv(runner.sock, 1 << 16), self.timeout)
             except TimeoutError:
                 return self._collect(runner, None, began, f"ran longer than {self.timeout:g} s")
             except OSError:
                 answer = b""
-            if len(answer) == CODE.size:
-                return self._collect(runner, CODE.unpack(answer)[0], began, "")
+            if len(answer) >= CODE.size:
+                self._learn(answer[CODE.size :])
+                return self._collect(runner, CODE.unpack_from(answer)[0], began, "")
             with contextlib.suppress(TimeoutError):
                 ended = await asyncio.wait_for(asyncio.shield(runner.child.exited), 2.0)
                 return self._collect(runner, ended.code, began, str(ended))
             return self._collect(runner, None, began, "ended without a word")
         finally:
             runner.discard()
+            # Only now: forking and warming the next one would compete with this one for a core.
+            asyncio.get_running_loop().call_later(0.002, self._refill)
+
+    def _learn(self, modules: bytes) -> None:
+        """Have what the script imported late imported before the next fork."""
+        if len(modules) > 2 and not self.learning:
+            self.learning = asyncio.get_running_loop().create_task(self._import(modules))
+
+    async def _import(self, modules: bytes) -> None:
+        with contextlib.suppress(ValueError):
+            await self.zygote.preload(orjson.loads(modules))
+        old, self.idle = self.idle, deque()
+        for runner in old:
+            runner.discard()
+        await self._fill()
+        self.learned += 1
+        if self.learned < LESSONS:
+            self.learning = None
 
     def _collect(self, runner: Runner, code: int | None, began: float, ending: str) -> Outcome:
         seconds = time.perf_counter() - began
@@ -169,7 +195,7 @@ class ScriptPool:
         return Runner(child, ours, out, err)
 
     def _refill(self) -> None:
-        if self.filling is None or self.filling.done():
+        if not self.closed and (self.filling is None or self.filling.done()):
             self.filling = asyncio.get_running_loop().create_task(self._fill())
 
     async def _fill(self) -> None:
