@@ -104,9 +104,7 @@ class Platform:
         self.run(node.stop(self.state))
         self._runner.close()
 
-    def wait(
-        self, condition: Callable[[], T | None], phrase: str, seconds: float = DEADLINE
-    ) -> T:
+    def wait(self, condition: Callable[[], T | None], phrase: str, seconds: float = DEADLINE) -> T:
         """Return the condition's first true value; say what was waited for when it never is."""
         end = time.monotonic() + seconds
         while True:
