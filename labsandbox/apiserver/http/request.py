@@ -60,7 +60,7 @@ class Request:
         self._body: bytes | None = None
         self.connection = scope.get("connection")
         self.method: str = scope["method"]
-        self.path: str = scope["path"]
+        self.path: str = _without_dots(scope["path"])
         self.headers: dict[str, str] = {
             key.decode("latin-1"): value.decode("latin-1") for key, value in scope["headers"]
         }
@@ -190,6 +190,20 @@ class Request:
         if message["type"] == "http.disconnect":
             raise ConnectionResetError("the client went away while sending the body")
         return message
+
+
+def _without_dots(path: str) -> str:
+    """Resolve `.` and `..` before anything is decided about the path."""
+    if "/." not in path:
+        return path
+    found: list[str] = []
+    for part in path.split("/"):
+        if part == "..":
+            if len(found) > 1:
+                found.pop()
+        elif part != ".":
+            found.append(part)
+    return "/".join(found) or "/"
 
 
 def _is_duration(text: str) -> bool:

@@ -28,6 +28,9 @@ def converted(resource: ResourceDef, stored: Json) -> Json:
     out: Json = {"kind": resource.kind, "apiVersion": resource.api_version}
     if resource.plural == "events":
         out.update({_EVENT_NAMES.get(key, key): value for key, value in stored.items()})
+        for field in ("reportingController", "reportingInstance"):
+            if not out.get(field):
+                out.pop(field, None)
         return out
     out.update(stored)
     if resource.plural == "horizontalpodautoscalers":

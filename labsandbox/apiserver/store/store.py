@@ -95,6 +95,15 @@ class Store:
             return None if pending.kind == DELETED else pending.after
         return self.bucket(bucket).get(namespace, name)
 
+    def pending_creations(self, bucket: str) -> list[Record]:
+        """Records on their way to disk that did not exist before."""
+        return [
+            change.after
+            for key, change in self._pending.items()
+            if key[0] == bucket and change.kind != DELETED
+            and self.bucket(bucket).get(key[1], key[2]) is None
+        ]  # fmt: skip
+
     async def wait_for(self, revision: int, timeout: float) -> bool:
         """Wait until `revision` is committed; False when `timeout` seconds were not enough."""
         deadline = time.monotonic() + timeout

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from labsandbox.apiserver.registry import ResourceDef
-from labsandbox.apiserver.strategies import cluster, workloads
+from labsandbox.apiserver.strategies import cluster, network, workloads
 
 Json = dict[str, Any]
 
@@ -16,12 +16,17 @@ _CREATE: dict[str, Callable[[Json], None]] = {
     "persistentvolumes": cluster.create_volume,
     "persistentvolumeclaims": cluster.create_claim,
     "pods": workloads.create_pod,
+    "services": network.create_service,
+    "daemonsets.apps": workloads.create_daemon_set,
     "jobs.batch": workloads.create_job,
 }
 _UPDATE: dict[str, Callable[[Json, Json], None]] = {
     "namespaces": cluster.update_namespace,
     "pods": workloads.update_pod,
-    "jobs.batch": workloads.update_job,
+    "services": network.update_service,
+}
+_UPDATE_COUNTED: dict[str, Callable[[Json, Json], None]] = {
+    "daemonsets.apps": workloads.update_daemon_set,
 }
 _EMPTY_STATUS: dict[str, Json] = {
     "replicasets.apps": {"replicas": 0},
@@ -88,6 +93,9 @@ def prepare_update(resource: ResourceDef, new: Json, old: Json, subresource: str
     if own is not None:
         own(new, old)
     _count_generation(resource, new, old)
+    counted = _UPDATE_COUNTED.get(key)
+    if counted is not None:
+        counted(new, old)
 
 
 def _keep_all_but_status(resource: ResourceDef, new: Json, old: Json) -> None:

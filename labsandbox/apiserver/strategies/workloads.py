@@ -44,19 +44,37 @@ def create_job(obj: Json) -> None:
     if not isinstance(spec, dict) or spec.get("manualSelector"):
         return
     metadata = obj["metadata"]
-    uid = metadata.get("uid", "")
-    template = spec.setdefault("template", {})
-    labels = template.setdefault("metadata", {}).setdefault("labels", {})
-    name = metadata.get("name", "")
+    template = spec.setdefault("template", {}).setdefault("metadata", {})
+    shared = (metadata.get("labels") or {}) == (template.get("labels") or {})
+    labels = dict(template.get("labels") or {})
     for label in _UID_LABELS:
-        labels.setdefault(label, uid)
+        labels.setdefault(label, metadata.get("uid", ""))
     for label in _NAME_LABELS:
-        labels.setdefault(label, name)
-    if spec.get("selector") is None:
-        spec["selector"] = {}
-    match = spec["selector"].setdefault("matchLabels", {})
-    match.setdefault(_UID_LABELS[0], uid)
+        labels.setdefault(label, metadata.get("name", ""))
+    if shared:
+        metadata["labels"] = dict(labels)
+    template["labels"] = labels
+    selector = dict(spec.get("selector") or {})
+    match = dict(selector.get("matchLabels") or {})
+    match.setdefault(_UID_LABELS[0], metadata.get("uid", ""))
+    spec["selector"] = {**selector, "matchLabels": match}
 
 
-def update_job(new: Json, old: Json) -> None:
-    new["status"] = old.get("status", {})
+_TEMPLATE_GENERATION = "deprecated.daemonset.template.generation"
+
+
+def create_daemon_set(obj: Json) -> None:
+    """The template's own generation, which old clients read from an annotation."""
+    metadata = obj["metadata"]
+    metadata["annotations"] = {**(metadata.get("annotations") or {}), _TEMPLATE_GENERATION: "1"}
+
+
+def update_daemon_set(new: Json, old: Json) -> None:
+    known = (old["metadata"].get("annotations") or {}).get(_TEMPLATE_GENERATION, "1")
+    changed = (new.get("spec") or {}).get("template") != (old.get("spec") or {}).get("template")
+    generation = str(int(known) + 1) if changed and known.isdigit() else known
+    metadata = new["metadata"]
+    metadata["annotations"] = {
+        **(metadata.get("annotations") or {}),
+        _TEMPLATE_GENERATION: generation,
+    }

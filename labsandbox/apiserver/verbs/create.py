@@ -6,6 +6,7 @@ import uuid
 from typing import Any
 
 from labsandbox.apiserver.api import Api
+from labsandbox.apiserver.auth.escalation import check_escalation
 from labsandbox.apiserver.auth.user import User
 from labsandbox.apiserver.http.media import accept
 from labsandbox.apiserver.http.request import Request
@@ -133,7 +134,7 @@ async def _create_named(
     obj = admitted
     _fill(obj["metadata"])
     prepare_create(resource, obj)
-    api.allocator.prepare(resource, obj, None)
+    check_escalation(api, user, resource, namespace, name, obj, None)
     problems = validate_create(resource, obj)
     if problems:
         raise invalid(resource.group, resource.kind, name, problems)
@@ -143,14 +144,14 @@ async def _create_named(
     )  # fmt: skip
     if obj["metadata"].get("resourceVersion"):
         raise server_error("resourceVersion should not be set on objects to be created")
-    stored = to_storage(resource, obj)
     expected = api.store.latest(resource.bucket, namespace, name)
     if expected is not None:
         raise Stale
+    api.allocator.allocate(resource, obj, dry_run=options.dry_run)
+    stored = to_storage(resource, obj)
     if options.dry_run:
         obj["metadata"].pop("resourceVersion", None)
         return obj
-    api.allocator.claim(resource, obj)
     return await api.store.write(resource.bucket, namespace, name, stored, None)
 
 

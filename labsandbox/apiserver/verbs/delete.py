@@ -45,6 +45,10 @@ Json = dict[str, Any]
 ORPHAN = "orphan"
 FOREGROUND = "foregroundDeletion"
 _TRIES = 50
+_PODS_STAY = (
+    "child pods are preserved by default when jobs are deleted; set propagationPolicy=Background "
+    "to remove them or set propagationPolicy=Orphan to suppress this warning"
+)
 _POLICIES = ["Foreground", "Background", "Orphan", "nil"]
 _SCHEME = "k8s.io/apimachinery/pkg/apis/meta/internalversion/scheme/register.go:27"
 
@@ -222,6 +226,9 @@ async def delete_object(
     warnings: list[str],
 ) -> tuple[Record | Json, bool]:
     """Delete; the second value is False when the object stays until something else is done."""
+    if resource.group_resource == "jobs.batch" and options.propagation is None:
+        options.policy = "Orphan"
+        warnings.append(_PODS_STAY)
     for _ in range(_TRIES):
         record = api.store.latest(resource.bucket, namespace, name)
         if record is None:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import copy
 from typing import Any
 
+import orjson
+
 from labsandbox.apiserver.api import Api
 from labsandbox.apiserver.http.media import accept, media_type
 from labsandbox.apiserver.http.request import Request
 from labsandbox.apiserver.http.response import Response
-from labsandbox.apiserver.kinds import shape_of
+from labsandbox.apiserver.kinds import builtin_shape, shape_of
 from labsandbox.apiserver.patch import (
     apply_json_patch,
     apply_merge_patch,
@@ -25,7 +27,6 @@ from labsandbox.apiserver.status import (
     StatusError,
     bad_request,
     conflict,
-    invalid,
     not_found,
     unsupported_media_type,
 )
@@ -35,6 +36,7 @@ from labsandbox.apiserver.verbs.manage import ignored
 from labsandbox.apiserver.verbs.objects import full_object, now
 from labsandbox.apiserver.verbs.options import Problem, WriteOptions, invalid_options, write_options
 from labsandbox.apiserver.verbs.read import respond, respond_object
+from labsandbox.apiserver.verbs.unusable import unusable_document, unusable_patch
 from labsandbox.apiserver.verbs.update import check_name, finish
 
 Json = dict[str, Any]
@@ -50,9 +52,10 @@ _TRIES = 50
 def patch_type(request: Request, resource: ResourceDef) -> str:
     """The kind of patch, or 415 with those the resource takes."""
     media = media_type(request.headers.get("content-type", ""), "")
-    allowed = _CUSTOM if resource.custom is not None else _BUILT_IN
-    if media not in allowed:
-        raise unsupported_media_type(allowed)
+    if media not in _BUILT_IN:
+        raise StatusError(415, "UnsupportedMediaType", "415: Unsupported Media Type", {})
+    if resource.custom is not None and media not in _CUSTOM:
+        raise unsupported_media_type(_CUSTOM)
     return media
 
 
@@ -188,8 +191,6 @@ def _applied(
         raise bad_request("metadata.managedFields must be nil")
     value = copy.deepcopy(value)
     value["metadata"] = {**metadata, "name": request.name}
-    if resource.namespaced:
-        value["metadata"].setdefault("namespace", request.in_namespace)
     shape = shape_of(resource)
     merged: Json = server_side_apply(
         old, value, options.manager, options.force, shape.node,
@@ -244,41 +245,42 @@ def _patched(
     else:
         result = apply_strategic(base, value, shape.node)
     try:
-        if not isinstance(result, dict):
-            raise DecodeError(
-                "json: cannot unmarshal into Go value of type map[string]interface {}"
-            )
-        _check_result_kind(result, resource)
-        obj, unknown = shape.decode(result)
+        obj, unknown = _decode_result(result, resource)
     except DecodeError as error:
-        raise _unusable(result, str(error)) from None
+        raise _unusable(kind, result, value, str(error)) from None
     if unknown and options.validation == "Strict":
-        raise _unusable(result, f"strict decoding error: {', '.join(unknown)}")
+        raise _unusable(kind, result, value, f"strict decoding error: {', '.join(unknown)}")
     if options.validation != "Ignore":
         request.warnings += unknown
     return shape.default(obj)
 
 
-def _check_result_kind(result: Json, resource: ResourceDef) -> None:
+def _unusable(kind: str, result: Any, value: Any, why: str) -> StatusError:
+    return unusable_patch(value, why) if kind == STRATEGIC else unusable_document(result, why)
+
+
+def _decode_result(result: Any, resource: ResourceDef) -> tuple[Json, list[str]]:
+    if not isinstance(result, dict):
+        raise DecodeError("json: cannot unmarshal into Go value of type map[string]interface {}")
+    shape = shape_of(resource)
     kind, version = result.get("kind"), result.get("apiVersion")
-    if kind == resource.kind and version == resource.api_version:
-        return
-    if not isinstance(kind, str) or not isinstance(version, str):
-        raise DecodeError("Object 'Kind' is missing")
+    if (kind == resource.kind and version == resource.api_version) or resource.custom is not None:
+        return shape.decode(result)
+    if not isinstance(kind, str) or not kind:
+        raise DecodeError(f"Object 'Kind' is missing in '{orjson.dumps(result).decode()}'")
+    if not isinstance(version, str) or not version:
+        raise DecodeError(f"Object 'apiVersion' is missing in '{orjson.dumps(result).decode()}'")
     group, _, bare = version.rpartition("/")
+    other = builtin_shape(group, bare, kind)
+    if other is None:
+        raise DecodeError(
+            f'no kind "{kind}" is registered for version "{version}" in scheme '
+            '"k8s.io/kubernetes/pkg/api/legacyscheme/scheme.go:30"'
+        )
+    other.decode(result)
     raise DecodeError(
-        f"no kind {kind!r} matches {group}/{bare}; expected {resource.kind}".replace("'", '"')
+        f"unable to convert object of kind {kind} in version {version} to {resource.kind}"
     )
-
-
-def _unusable(result: Any, why: str) -> StatusError:
-    """422 that shows the whole patched document, as the server does."""
-    import orjson
-
-    text = orjson.dumps(result).decode()
-    quoted = orjson.dumps(text).decode()
-    problem = Problem("patch", "FieldValueInvalid", f"Invalid value: {quoted}: {why}")
-    return invalid("", "", "", [problem])
 
 
 def _check_patched(resource: ResourceDef, new: Json, old: Json, namespace: str, name: str) -> None:

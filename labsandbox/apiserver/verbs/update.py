@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from labsandbox.apiserver.api import Api
+from labsandbox.apiserver.auth.escalation import check_escalation
 from labsandbox.apiserver.http.media import accept
 from labsandbox.apiserver.http.request import Request
 from labsandbox.apiserver.http.response import Response
@@ -160,7 +161,7 @@ async def finish(
     assert admitted is not None
     new = admitted
     prepare_update(resource, new, old, subresource)
-    api.allocator.prepare(resource, new, old)
+    check_escalation(api, request.user, resource, namespace, name, new, old)
     problems = validate_update(resource, new, old, subresource)
     if problems:
         raise invalid(resource.group, resource.kind, name, problems)
@@ -168,6 +169,8 @@ async def finish(
         api, "UPDATE", resource, namespace, name, new, old, request.user, subresource,
         dry_run=options.dry_run, warnings=request.warnings,
     )  # fmt: skip
+    if not subresource:
+        api.allocator.allocate(resource, new, dry_run=options.dry_run)
     new = settle(old, new)
     return await store_update(api, resource, record, old, new, dry_run=options.dry_run)
 
@@ -180,18 +183,14 @@ async def store_update(
     if metadata.get("deletionTimestamp") and is_finished(resource, new):
         if dry_run:
             return new
-        last = dict(new, metadata=dict(metadata))
-        shown = to_storage(resource, old if resource.plural != "namespaces" else last)
-        shown = {**shown, "metadata": dict(shown["metadata"])}
-        removed = await api.store.remove(
-            resource.bucket, record.namespace, record.name, shown, record
-        )
-        return removed if resource.plural == "namespaces" else new
+        # The last state watchers see is the stored one; the client sees what it wrote.
+        shown = to_storage(resource, {**old, "metadata": dict(old["metadata"])})
+        await api.store.remove(resource.bucket, record.namespace, record.name, shown, record)
+        return new
     if _same(new, old):
         return record if not dry_run else old
     if dry_run:
         return new
-    api.allocator.claim(resource, new)
     stored = to_storage(resource, new)
     return await api.store.write(resource.bucket, record.namespace, record.name, stored, record)
 
