@@ -7,7 +7,7 @@ ARGS ?=
 export PYTHONUTF8 := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup replay test fast lab doctor bench build check lock clean
+.PHONY: help setup replay test fast nightly lab doctor bench build check lock clean
 
 help: ## list the commands
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile
@@ -23,6 +23,9 @@ test: setup ## run all tests, the replay included
 
 fast: setup ## run the tests that need no server
 	@$(BIN)/python -m pytest -m fast $(ARGS)
+
+nightly: setup ## run the tests that take too long for every push
+	@$(BIN)/python -m pytest -m nightly $(ARGS)
 
 lab: setup ## open JupyterLab on the labs, with a platform behind it
 	@$(BIN)/labs lab $(ARGS)

@@ -10,10 +10,11 @@ import typer
 from rich.console import Console
 
 from labrunner import curriculum as curricula
-from labrunner import notebook
+from labrunner import notebook, taxi
 from labrunner.errors import LabError
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None)
+app.add_typer(taxi.app, name="data")
 console = Console(highlight=False, soft_wrap=True)
 
 Labs = Annotated[list[str] | None, typer.Argument(help="Ids such as core/03; all when absent.")]

@@ -26,6 +26,7 @@ class Lab:
     platform: bool = False
     kind: str = "lab"
     set: Mapping[str, Any] = field(default_factory=dict)
+    excused: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def heading(self) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -62,6 +63,8 @@ def open_lab(root: Path, *, keep: bool, arguments: tuple[str, ...] = ()) -> int:
         *(f"--LabApp.default_url={first}", *arguments),
     ]
     state = platformdirs.user_data_path("house-on-the-lake") / "sandbox"
+    for number in (signal.SIGTERM, signal.SIGHUP):  # a closed terminal ends it cleanly, too
+        signal.signal(number, lambda *_: sys.exit(1))
     with contextlib.ExitStack() as stack:
         environment = dict(os.environ)
         environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"

@@ -252,7 +252,7 @@ def only_one(out: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def interruptible() -> Iterator[None]:
-    """Make SIGTERM end a replay as Ctrl-C does: cleanly."""
+    """Make SIGTERM and a closed terminal end a replay as Ctrl-C does: cleanly."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -260,8 +260,9 @@ def interruptible() -> Iterator[None]:
     def stop(number: int, frame: object) -> None:
         raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGTERM, stop)
+    before = {one: signal.signal(one, stop) for one in (signal.SIGTERM, signal.SIGHUP)}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for one, handler in before.items():
+            signal.signal(one, handler)

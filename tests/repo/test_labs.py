@@ -33,6 +33,20 @@ def test_notebook_is_byte_by_byte_what_its_source_gives(lab: Lab) -> None:
     assert curriculum.notebook(lab).read_bytes() == notebook.build(curriculum, lab).encode()
 
 
+@pytest.mark.parametrize("lab", LABS, ids=lambda lab: lab.id)
+def test_excuse_names_a_rule_and_a_reason(lab: Lab) -> None:
+    known = {rule.__name__ for rule in RULES}
+    assert [name for name, why in lab.excused.items() if name not in known or len(why) < 30] == []
+
+
+def test_excused_rule_is_not_a_finding(tmp_path: Path) -> None:
+    lab = replace(TOY, excused={"words_are_kind": "The word is a quotation from the manual."})
+    curriculum = Curriculum(tmp_path, (lab,))
+    notebook.save(curriculum.source(lab), GOOD.replace("Words that", "Words that simply"))
+    notebook.save(curriculum.notebook(lab), notebook.build(curriculum, lab))
+    assert lab_rules.check(curriculum, lab) == []
+
+
 def unlisted(tree: Tree, curriculum: Curriculum) -> Iterator[str]:
     """Yield notebooks and sources that labs.toml does not list."""
     listed = {lab.file for lab in curriculum.labs}
@@ -96,7 +110,10 @@ BAD: dict[str, tuple[str, str]] = {
     "steps_end_in_a_checkpoint": ('check("Something was made"', 'print("Something was made"'),
     "overview_has_bullets": ("# - The second thing.\n", "#\n"),
     "prerequisites_are_a_table": ("| Need | Why | Check |", "| Need | Check | Why |"),
-    "parameters_are_one_cell": ("rows: int = 1000  # how many rows", "rows = 1000  # how many rows"),
+    "parameters_are_one_cell": (
+        "rows: int = 1000  # how many rows",
+        "rows = 1000  # how many rows",
+    ),
     "recap_has_three_questions": ("A third question?", "No third question."),
     "troubles_are_two_or_three": ("# | Another one | Its cure |\n", ""),
     "size_is_right": ("made += 1\n", ""),

@@ -1,0 +1,60 @@
+"""After set-up nothing is downloaded: labs pass on a machine whose network is cut off."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.labrunner.conftest import PASSES, Checkout
+from tests.labrunner.offline import cut, has_namespaces
+from tests.repo.tree import ROOT
+
+pytestmark = pytest.mark.labs
+
+# An address that is documented to lead nowhere, so the test is the same on every network.
+CALLS_OUT = "import socket; socket.create_connection(('192.0.2.1', 80), timeout=5)"
+LISTENS = (
+    "import socket; s = socket.create_server(('127.0.0.1', 0)); "
+    "socket.create_connection(s.getsockname()); print('reached')"
+)
+PROGRAM = """
+import sys
+from pathlib import Path
+from rich.console import Console
+from labrunner import session
+from labrunner.curriculum import load
+from labrunner.replay import Plan
+labs = load(Path(sys.argv[1]))
+sys.exit(session.replay(labs, Plan(labs.labs, Path(sys.argv[2])), Console()))
+"""
+
+
+def run(
+    words: list[str], folder: Path, *, namespace: bool, seconds: float = 60
+) -> subprocess.CompletedProcess[str]:
+    command, environment = cut(words, dict(os.environ), folder, namespace=namespace)
+    return subprocess.run(
+        command, env=environment, cwd=ROOT, capture_output=True, text=True, timeout=seconds
+    )
+
+
+@pytest.mark.parametrize("namespace", [True, False], ids=["namespace", "refused sockets"])
+def test_network_is_cut_off_and_the_loopback_is_not(tmp_path: Path, namespace: bool) -> None:
+    if namespace and not has_namespaces():
+        pytest.skip("this machine does not let us make a network namespace")
+    outside = run([sys.executable, "-c", CALLS_OUT], tmp_path, namespace=namespace)
+    assert outside.returncode == 1
+    assert "unreachable" in outside.stderr or "cut off" in outside.stderr
+    inside = run([sys.executable, "-c", LISTENS], tmp_path, namespace=namespace)
+    assert inside.stdout == "reached\n"
+
+
+def test_small_lab_passes_without_network(checkout: Checkout, tmp_path: Path) -> None:
+    labs = checkout(a=(PASSES, []))
+    words = [sys.executable, "-c", PROGRAM, str(labs.root), str(tmp_path / "out")]
+    done = run(words, tmp_path, namespace=has_namespaces(), seconds=120)
+    assert done.returncode == 0, done.stdout + done.stderr
