@@ -16,6 +16,8 @@ from labrunner.errors import LabError
 app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None)
 app.add_typer(taxi.app, name="data")
 console = Console(highlight=False, soft_wrap=True)
+if not console.is_terminal:  # a log has room for a whole line
+    console = Console(highlight=False, soft_wrap=True, width=120)
 
 Labs = Annotated[list[str] | None, typer.Argument(help="Ids such as core/03; all when absent.")]
 

@@ -183,7 +183,7 @@ def _junit(outcomes: Sequence[Outcome]) -> ElementTree.Element:
             one = ElementTree.SubElement(
                 suite, "testcase", classname=f"checkpoints.{found.lab}", name=check["name"]
             )
-            if not check["ok"]:
+            if not check["ok"] and found.status != PASSED:  # a lab may show a failure on purpose
                 failures += 1
                 ElementTree.SubElement(one, "failure", message=str(check.get("hint", "")))
     suite.attrib.update(tests=str(tests), failures=str(failures), skipped=str(skipped))

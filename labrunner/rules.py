@@ -37,7 +37,12 @@ def check(curriculum: Curriculum, lab: Lab) -> list[Finding]:
     path = curriculum.source(lab).relative_to(curriculum.root)
     try:
         draft = read(curriculum, lab)
-        findings = [Finding(path, rule.__name__, text) for rule in RULES for text in rule(draft)]
+        findings = [
+            Finding(path, rule.__name__, text)
+            for rule in RULES
+            if rule.__name__ not in lab.excused
+            for text in rule(draft)
+        ]
     except BadSource as error:
         return [Finding(path, "source_reads", str(error))]
     if not notebook.is_current(curriculum, lab):
