@@ -85,7 +85,7 @@ class Engine:
         while True:
             key = await queue.get()
             try:
-                again = await self._do_all(controller, controller.decide(self.store, key))
+                again = await self.do_all(controller, controller.decide(self.store, key))
             except _RETRIED as error:
                 pause = queue.failed(key)
                 level = logging.DEBUG if _is_expected(error) else logging.INFO
@@ -99,7 +99,8 @@ class Engine:
                 if again is not None:
                     queue.add_later(key, again)
 
-    async def _do_all(self, controller: Controller, actions: list[Action]) -> float | None:
+    async def do_all(self, controller: Controller, actions: list[Action]) -> float | None:
+        """Do the actions in order; return after how many seconds to look again."""
         again: float | None = None
         for action in actions:
             if isinstance(action, Again):

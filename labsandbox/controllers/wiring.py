@@ -4,58 +4,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from labsandbox.client import Resource, resources
-from labsandbox.controllers import accounts, endpoints, namespace, statefulset
+from labsandbox.controllers import accounts, endpoints, namespace, storage, workloads
 from labsandbox.controllers.actions import Action
 from labsandbox.controllers.engine import Controller, Key
-from labsandbox.controllers.objects import owner_of
 from labsandbox.controllers.store import Store
+from labsandbox.controllers.waking import Wakes, key_of
 
 Object = dict[str, Any]
-Wakes = Callable[[Resource, Object], list[Key]]
-
-
-def key_of(obj: Object) -> Key:
-    """Return an object's key."""
-    return obj["metadata"].get("namespace"), obj["metadata"]["name"]
-
-
-def itself(*followed: Resource) -> Wakes:
-    """Wake for a change of the object itself."""
-    names = {(r.group, r.plural) for r in followed}
-    return lambda resource, obj: [key_of(obj)] if (resource.group, resource.plural) in names else []
-
-
-def itself_and_owned(kind: Resource, *owned: Resource) -> Wakes:
-    """Wake for a change of the object itself or of something it manages."""
-    names = {(r.group, r.plural) for r in owned}
-
-    def wakes(resource: Resource, obj: Object) -> list[Key]:
-        if resource == kind:
-            return [key_of(obj)]
-        if (resource.group, resource.plural) in names:
-            owner = owner_of(obj)
-            if owner and owner["kind"] == kind.kind:
-                return [(obj["metadata"]["namespace"], owner["name"])]
-        return []
-
-    return wakes
-
-
-def _statefulset(store: Store, key: Key) -> list[Action]:
-    sts = store[resources.STATEFULSETS].objects.get(key)
-    if sts is None:
-        return []
-    namespace_of = key[0]
-    return statefulset.reconcile(
-        sts,
-        store[resources.PODS].of(namespace_of),
-        store[resources.PVCS].of(namespace_of),
-        store[resources.CONTROLLERREVISIONS].of(namespace_of),
-        time.time(),
-    )
 
 
 def _endpoints(store: Store, key: Key) -> list[Action]:
@@ -154,16 +113,13 @@ def _wakes_namespace(store: Store) -> Wakes:
     return wakes
 
 
-def make(store: Store, authority: str) -> list[Controller]:
+def make(store: Store, authority: str, state: Path) -> list[Controller]:
     """Return all controllers."""
     return [
-        Controller(
-            "statefulset-controller",
-            _statefulset,
-            itself_and_owned(resources.STATEFULSETS, resources.PODS, resources.CONTROLLERREVISIONS),
-        ),
         Controller("endpoints-controller", _endpoints, _wakes_endpoints(store)),
         Controller("serviceaccount-controller", _account, _wakes_account),
         Controller("root-ca-cert-publisher", _ca(authority), _wakes_ca),
         Controller("namespace-controller", _namespace, _wakes_namespace(store)),
+        *workloads.make(store),
+        *storage.make(store, state),
     ]
