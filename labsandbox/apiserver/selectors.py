@@ -80,7 +80,10 @@ class _Parser:
             if token == "" and not found:
                 break
             if token == "!" or token not in _SPECIAL:
-                found.append(self.requirement())
+                try:
+                    found.append(self.requirement())
+                except ValueError as error:
+                    raise ValueError(f"unable to parse requirement: {error}") from None
                 token = self.take()
                 if token == "":
                     break
@@ -194,7 +197,7 @@ def parse_labels(text: str) -> Selector:
     try:
         return _Parser(text).parse()
     except ValueError as error:
-        raise bad_request(f"unable to parse requirement: {error}") from None
+        raise bad_request(str(error)) from None
 
 
 FieldTest = tuple[str, bool, str]

@@ -29,6 +29,7 @@ from labsandbox.apiserver.pki import Authority, write_kubeconfigs, write_private
 from labsandbox.apiserver.registry import Catalog
 from labsandbox.apiserver.services.allocation import Allocator
 from labsandbox.apiserver.store import Store
+from labsandbox.apiserver.streams.target import CLIENT
 from labsandbox.apiserver.watch.hub import Hub
 
 _LOG = logging.getLogger(__name__)
@@ -159,6 +160,8 @@ async def serve(settings: Settings) -> None:
     await create_defaults(api, port)
     api.customs.start()
     write_kubeconfigs(state, authority, url)
+    if not (state / "pki" / f"{CLIENT}.crt").exists():
+        authority.sign(CLIENT, "kube-apiserver-kubelet-client", ["system:masters"])
     server = _Server(_config(api, state))
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):

@@ -79,6 +79,8 @@ class Connection(HttpToolsProtocol):
             # The request itself is answered by the application; what follows belongs to a tunnel.
             offset = upgrade.args[0] if upgrade.args else len(data)
             self.upgraded += data[offset:]
+            if self.cycle is not None:
+                self.cycle.keep_alive = False
         except httptools.HttpParserInvalidMethodError:
             self._refuse_method()
         except httptools.HttpParserError:

@@ -27,6 +27,25 @@ def quality_of_service(spec: Json) -> str:
 
 def create_pod(obj: Json) -> None:
     obj["status"] = {"phase": "Pending", "qosClass": quality_of_service(obj.get("spec") or {})}
+    gate_pod(obj)
+
+
+_GATED = "Scheduling is blocked due to non-empty scheduling gates"
+
+
+def gate_pod(obj: Json) -> None:
+    """A pod with scheduling gates says so from the beginning."""
+    if (obj.get("spec") or {}).get("schedulingGates"):
+        obj["status"]["conditions"] = [
+            {
+                "type": "PodScheduled",
+                "status": "False",
+                "lastProbeTime": None,
+                "lastTransitionTime": obj["metadata"].get("creationTimestamp"),
+                "reason": "SchedulingGated",
+                "message": _GATED,
+            }
+        ]
 
 
 def update_pod(new: Json, old: Json) -> None:

@@ -10,7 +10,14 @@ from labsandbox.apiserver.http.request import Request
 from labsandbox.apiserver.http.response import Response
 from labsandbox.apiserver.kinds import shape_of
 from labsandbox.apiserver.registry import ResourceDef
-from labsandbox.apiserver.status import bad_request, conflict, invalid, not_found, success
+from labsandbox.apiserver.status import (
+    StatusError,
+    bad_request,
+    conflict,
+    invalid,
+    not_found,
+    success,
+)
 from labsandbox.apiserver.store import Stale
 from labsandbox.apiserver.verbs.body import read_object
 from labsandbox.apiserver.verbs.manage import track
@@ -83,12 +90,17 @@ def _check_pod(pods: ResourceDef, pod: Json, metadata: Json, target: Json) -> No
             f"UID in object meta: {pod['metadata']['uid']}",
         )
     if pod["metadata"].get("deletionTimestamp"):
-        raise conflict(pods, name, f"pod {name} is being deleted, cannot be assigned to a host")
+        raise _conflict(name, f"pod {name} is being deleted, cannot be assigned to a host")
     node = (pod.get("spec") or {}).get("nodeName")
     if node:
-        raise conflict(pods, name, f'pod {name} is already assigned to node "{node}"')
+        raise _conflict(name, f'pod {name} is already assigned to node "{node}"')
     if (pod.get("spec") or {}).get("schedulingGates"):
-        raise conflict(pods, name, f"pod {name} has non-empty .spec.schedulingGates")
+        raise _conflict(name, f"pod {name} has non-empty .spec.schedulingGates")
+
+
+def _conflict(name: str, why: str) -> StatusError:
+    message = f'Operation cannot be fulfilled on pods/binding "{name}": {why}'
+    return StatusError(409, "Conflict", message, {"name": name, "kind": "pods/binding"})
 
 
 def _assign(pod: Json, node: str, metadata: Json) -> None:

@@ -1,4 +1,4 @@
-"""A patch whose result is no object of its kind: 422 that shows what came out, as the server does."""
+"""A patch whose result is no object of its kind: 422 that shows what came out."""
 
 from __future__ import annotations
 
