@@ -162,7 +162,11 @@ def lists(rows: Sequence[Any], names: Sequence[str], width: int | None) -> list[
 def _missing(rows: Sequence[Any], names: Sequence[str]) -> Problem:
     for number, row in enumerate(rows):
         if not isinstance(row, dict):
-            return Problem(422, f"Row {number}: expected an object; found {_kind(row)}.")
+            return Problem(
+                422,
+                f"Row {number}: expected an object; found {_kind(row)}.",
+                expected=list(names),
+            )
         gone = [name for name in names if name not in row]
         if gone:
             return Problem(

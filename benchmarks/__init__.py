@@ -1,0 +1,1 @@
+"""Ratios against a peer or a limit, each measured in one run: `make bench`, `make bench NAME=…`."""

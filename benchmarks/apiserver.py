@@ -1,0 +1,312 @@
+"""Load an API server: any address, this project's by default, the real one's figures beside it.
+
+    python -m benchmarks.apiserver                       # starts one in a temporary folder
+    python -m benchmarks.apiserver --url U --ca F --token T     # loads the server at U
+
+Requests go over TLS connections that stay open, from the standard library's client, so the same
+script measures a kube-apiserver with etcd. `KUBE` holds that one's figures on two shared cores.
+"""
+
+from __future__ import annotations
+
+import argparse
+import http.client
+import json
+import os
+import shutil
+import signal
+import ssl
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import psutil
+
+from benchmarks.report import Figure, save
+
+# p50 and p99 in ms of kube-apiserver + etcd, best and worst of four runs of such a client
+KUBE = {
+    "create": ((2.1, 3.0), (7.1, 23.4)),
+    "get": ((1.0, 1.2), (2.1, 6.4)),
+    "patch": ((2.3, 4.3), (10.0, 52.0)),
+    "list 1000": ((7.6, 9.8), (12.0, 522.0)),
+}
+KUBE_CREATE_C8 = (340, 1212)
+NAMESPACE = "bench"
+BASE = f"/api/v1/namespaces/{NAMESPACE}/configmaps"
+MERGE = "application/merge-patch+json"
+
+
+@dataclass(frozen=True)
+class Server:
+    """Where to send requests, and how to sign in."""
+
+    url: str
+    ca: str
+    token: str | None = None
+    certificate: tuple[str, str] | None = None
+
+    def connect(self) -> Connection:
+        return Connection(self)
+
+
+class Connection:
+    """One kept-open connection."""
+
+    def __init__(self, server: Server) -> None:
+        context = ssl.create_default_context(cafile=server.ca)
+        if server.certificate is not None:
+            context.load_cert_chain(*server.certificate)
+        parts = urlsplit(server.url)
+        self._http = http.client.HTTPSConnection(parts.hostname or "", parts.port, context=context)
+        self._headers = {"Accept": "application/json"}
+        if server.token:
+            self._headers["Authorization"] = f"Bearer {server.token}"
+
+    def __call__(
+        self, method: str, path: str, body: object = None, media: str = "application/json"
+    ) -> tuple[int, bytes]:
+        headers = dict(self._headers)
+        data = None
+        if body is not None:
+            headers["Content-Type"] = media
+            data = json.dumps(body)
+        self._http.request(method, path, data, headers)
+        response = self._http.getresponse()
+        return response.status, response.read()
+
+    def stream(self, path: str) -> http.client.HTTPResponse:
+        self._http.request("GET", path, headers=self._headers)
+        return self._http.getresponse()
+
+
+def config_map(name: str) -> dict[str, object]:
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": name},
+        "data": {"value": "x" * 200},
+    }
+
+
+def percentile(values: list[float], share: float) -> float:
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, int(len(ordered) * share))]
+
+
+def timed(count: int, call: Callable[[int], tuple[int, bytes]]) -> list[float]:
+    """Milliseconds of `count` calls; an unexpected status ends the run."""
+    found = []
+    for at in range(count):
+        begun = time.perf_counter()
+        status, body = call(at)
+        found.append((time.perf_counter() - begun) * 1000)
+        if status >= 300:
+            raise SystemExit(f"expected a success, found {status}: {body[:300]!r}")
+    return found
+
+
+def spread(server: Server, workers: int, count: int, prefix: str) -> float:
+    """Creates per second over `workers` connections."""
+    connections = [server.connect() for _ in range(workers)]
+
+    def work(number: int) -> None:
+        timed(
+            count,
+            lambda at: connections[number]("POST", BASE, config_map(f"{prefix}-{number}-{at}")),
+        )
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(workers)]
+    begun = time.perf_counter()
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return workers * count / (time.perf_counter() - begun)
+
+
+def watch_delays(server: Server, watchers: int, writes: int) -> list[float]:
+    """Milliseconds from just before a create until each watcher has the event."""
+    sent: dict[str, float] = {}
+    delays: list[float] = []
+    lock = threading.Lock()
+    ready = threading.Semaphore(0)
+    status, body = server.connect()("GET", f"{BASE}?limit=1")
+    revision = json.loads(body)["metadata"]["resourceVersion"]
+
+    def follow() -> None:
+        path = f"{BASE}?watch=1&resourceVersion={revision}&timeoutSeconds=120"
+        response = server.connect().stream(path)
+        ready.release()
+        seen = 0
+        while seen < writes:
+            line = response.readline()
+            now = time.perf_counter()
+            if not line:
+                return
+            name = json.loads(line)["object"]["metadata"]["name"]
+            if name in sent:
+                seen += 1
+                with lock:
+                    delays.append((now - sent[name]) * 1000)
+
+    threads = [threading.Thread(target=follow, daemon=True) for _ in range(watchers)]
+    for thread in threads:
+        thread.start()
+    for _ in threads:
+        ready.acquire()
+    writer = server.connect()
+    for at in range(writes):
+        name = f"watched-{at}"
+        sent[name] = time.perf_counter()
+        writer("POST", BASE, config_map(name))
+        threading.Event().wait(0.05)
+    for thread in threads:
+        thread.join(30)
+    if len(delays) < watchers * writes:
+        raise SystemExit(f"expected {watchers * writes} events, found {len(delays)}")
+    return delays
+
+
+class Own:
+    """This project's server in a temporary folder."""
+
+    def __init__(self) -> None:
+        self.state = Path(tempfile.mkdtemp(prefix="bench-apiserver-"))
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> float:
+        """Start it; returns seconds until it said it was ready."""
+        begun = time.perf_counter()
+        command = [sys.executable, "-m", "labsandbox.apiserver", "--state", str(self.state)]
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE)
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        if b"ready" not in line:
+            raise SystemExit("the server did not start")
+        return time.perf_counter() - begun
+
+    def stop(self, number: int = signal.SIGTERM) -> None:
+        if self.process is not None:
+            self.process.send_signal(number)
+            self.process.wait(20)
+
+    def memory(self) -> float:
+        assert self.process is not None
+        return float(psutil.Process(self.process.pid).memory_info().rss) / 2**20
+
+    @property
+    def server(self) -> Server:
+        found = json.loads((self.state / "apiserver.json").read_text())
+        pki = self.state / "pki"
+        stem = str(pki / "client-kubernetes-admin")
+        return Server(found["url"], str(pki / "ca.crt"), None, (f"{stem}.crt", f"{stem}.key"))
+
+
+def latency(name: str, values: list[float]) -> list[Figure]:
+    """Two figures against the real server's: p50 no worse, p99 no worse than twice."""
+    (best, worst), (_, worst99) = KUBE[name]
+    p50, p99 = statistics.median(values), percentile(values, 0.99)
+    shown = f"kube-apiserver {best}-{worst} ms"
+    factor = 1.5 if name.startswith("list") else 1.0
+    goal = best * factor
+    found = [Figure(f"{name} p50", p50, "ms", f"<= {goal:.3g} ms", p50 <= goal, shown, len(values))]
+    if not name.startswith("list"):
+        limit = 2 * worst99
+        found.append(
+            Figure(f"{name} p99", p99, "ms", f"<= {limit:.3g} ms", p99 <= limit,
+                   f"kube-apiserver up to {worst99} ms", len(values))
+        )  # fmt: skip
+    return found
+
+
+def load(server: Server, count: int) -> list[Figure]:
+    """Every operation on one server."""
+    call = server.connect()
+    call("POST", "/api/v1/namespaces", {"metadata": {"name": NAMESPACE}})
+    mark = f"{os.getpid()}-{int(time.time())}"
+    timed(50, lambda at: call("POST", BASE, config_map(f"warm-{mark}-{at}")))
+    created = timed(count, lambda at: call("POST", BASE, config_map(f"c-{mark}-{at}")))
+    got = timed(count, lambda at: call("GET", f"{BASE}/c-{mark}-{at}"))
+    patched = timed(
+        count,
+        lambda at: call("PATCH", f"{BASE}/c-{mark}-{at}", {"data": {"n": str(at)}}, MERGE),
+    )
+    figures = latency("create", created) + latency("get", got) + latency("patch", patched)
+    rate = spread(server, 8, max(count // 8, 50), f"s-{mark}")
+    shown = f"kube-apiserver {KUBE_CREATE_C8[0]}-{KUBE_CREATE_C8[1]}"
+    figures.append(
+        Figure("create, 8 clients", rate, "/s", f">= {KUBE_CREATE_C8[0]} /s",
+               rate >= KUBE_CREATE_C8[0], shown, max(count // 8, 50) * 8)
+    )  # fmt: skip
+    many = f"/api/v1/namespaces/{NAMESPACE}-list"
+    call("POST", "/api/v1/namespaces", {"metadata": {"name": f"{NAMESPACE}-list"}})
+    timed(1000, lambda at: call("POST", f"{many}/configmaps", config_map(f"l-{mark}-{at}")))
+    listed = timed(30, lambda at: call("GET", f"{many}/configmaps?limit=1000"))
+    figures += latency("list 1000", listed)
+    delays = watch_delays(server, 100, 20)
+    p99 = percentile(delays, 0.99)
+    figures.append(
+        Figure("watch, 100 watchers: p99 of delivery", p99, "ms", "<= 20 ms", p99 <= 20,
+               "kube-apiserver, 50 watchers: 10.6-41 ms", len(delays))
+    )  # fmt: skip
+    return figures
+
+
+def own_figures(count: int) -> list[Figure]:
+    """The load, and what only a server we start ourselves can show."""
+    own = Own()
+    try:
+        empty = own.start()
+        own.stop()
+        again = own.start()
+        figures = [
+            Figure("ready, first start", empty, "s", "<= 1 s", empty <= 1, "kube 3.4-4.3 s", 1),
+            Figure("ready, empty store", again, "s", "<= 1 s", again <= 1, "kube 3.4-4.3 s", 1),
+        ]
+        idle = own.memory()
+        figures.append(
+            Figure("memory, idle", idle, "MiB", "<= 120 MiB", idle <= 120, "kube 298-308 MiB", 1)
+        )
+        figures += load(own.server, count)
+        spread(own.server, 8, 1000, "many")
+        own.stop()
+        full = own.start()
+        objects = "10,000 objects"
+        figures.append(
+            Figure(f"ready, {objects}", full, "s", "<= 2 s", full <= 2, "kube 3.9-4.9 s", 1)
+        )
+        used = own.memory()
+        figures.append(
+            Figure(f"memory, {objects}", used, "MiB", "<= 120 MiB", used <= 120, "kube 415 MiB", 1)
+        )
+        return figures
+    finally:
+        own.stop(signal.SIGKILL)
+        shutil.rmtree(own.state, ignore_errors=True)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="Load an API server and print its figures.")
+    parser.add_argument("--url", help="address of a running server; without it one is started")
+    parser.add_argument("--ca", help="its CA file")
+    parser.add_argument("--token", help="a bearer token that may write ConfigMaps")
+    parser.add_argument("--count", type=int, default=500, help="requests per operation")
+    options = parser.parse_args()
+    if options.url:
+        figures = load(Server(options.url, options.ca, options.token), options.count)
+    else:
+        figures = own_figures(options.count)
+    save("apiserver", figures)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
