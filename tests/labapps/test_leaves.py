@@ -19,13 +19,6 @@ from tests.labapps.pods import ROOT, encode
 
 pytestmark = pytest.mark.fast
 DOCTESTS = "place source deployment.frames spark.daemons training.fair training.job".split()
-    "place",
-    "source",
-    "deployment.frames",
-    "spark.daemons",
-    "training.fair",
-    "training.job",
-]
 APPS = ["deployment", "notebook", "spark", "training"]
 
 
