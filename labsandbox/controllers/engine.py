@@ -87,6 +87,9 @@ class Engine:
             try:
                 again = await self.do_all(controller, controller.decide(self.store, key))
             except _RETRIED as error:
+                if _is_too_late(error):
+                    queue.done(key)
+                    continue
                 pause = queue.failed(key)
                 level = logging.DEBUG if _is_expected(error) else logging.INFO
                 log.log(level, "%s of %s again in %.2f s: %s", controller.name, key, pause, error)
@@ -148,7 +151,7 @@ class Engine:
         except ApiError as error:
             if error.status == 409 and action.is_patient:
                 return
-            if action.on_success and error.status != 409:
+            if action.on_success and error.status != 409 and not _is_too_late(error):
                 event = action.on_success[0]
                 what = action.obj["metadata"].get("name") or ""
                 text = (
@@ -242,3 +245,12 @@ class Engine:
 def _is_expected(error: BaseException) -> bool:
     """Say whether a write only lost a race."""
     return isinstance(error, ApiError) and error.status in (404, 409)
+
+
+def _is_too_late(error: BaseException) -> bool:
+    """Say whether a write was refused because its namespace is going."""
+    return (
+        isinstance(error, ApiError)
+        and error.status == 403
+        and "because it is being terminated" in error.message
+    )

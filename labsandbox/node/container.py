@@ -201,7 +201,7 @@ class Runner:
                 self.name,
             )
             self.pod.changed()
-            await asyncio.sleep(seconds)
+            await self.pod.rest(seconds)
         record.backoff = following
         record.restarts += 1
 
@@ -245,12 +245,12 @@ class Runner:
         self.pod.event("Warning", "Failed", f'Failed to pull image "{image}": {message}', self.name)
         self.pod.event("Warning", "Failed", "Error: ErrImagePull", self.name)
         self.pod.changed()
-        await asyncio.sleep(min(pause, 2))
+        await self.pod.rest(min(pause, 2))
         self.record.wait("ImagePullBackOff", f'Back-off pulling image "{image}": {message}')
         self.pod.event("Normal", "BackOff", f'Back-off pulling image "{image}"', self.name)
         self.pod.event("Warning", "Failed", "Error: ImagePullBackOff", self.name)
         self.pod.changed()
-        await asyncio.sleep(pause)
+        await self.pod.rest(pause)
 
     async def _prepare(self) -> None:
         """Resolve image, environment and mounts; raise what keeps the container from starting."""
@@ -284,7 +284,7 @@ class Runner:
 
     async def _look_for_it(self) -> None:
         """Find out whether a keeper that died in between had started the container."""
-        await asyncio.sleep(0.1)
+        await self.pod.rest(0.1)
         members = processes.find_marked(processes.CONTAINER_MARK, self.identifier)
         main = next((pid for pid in members if os.getsid(pid) == pid), None)
         started = processes.start_time(main) if main else None

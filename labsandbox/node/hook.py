@@ -1,11 +1,10 @@
 """Resolve *.svc.cluster.local from the hosts file beside this one (installed as sitecustomize).
 
 Runs at the start of every Python of a pod or a learner, so it is small, imports what any program
-imports anyway, and never raises: whatever goes wrong, the name is resolved as if it were not here.
+imports anyway, and whatever goes wrong with the file, a name is resolved as if this were not here.
 """
 
 # mypy: ignore-errors
-# ruff: noqa: SIM105
 import os
 import socket
 import sys
@@ -51,8 +50,8 @@ def getaddrinfo(host, port, family=0, type=0, proto=0, flags=0):
     """Do what socket.getaddrinfo does, for the cluster's names from the hosts file."""
     try:
         addresses = _lookup(host)
-    except Exception:
-        addresses = None
+    except (OSError, ValueError):
+        addresses = None  # A hosts file that is not there or not readable answers nothing.
     if not addresses:
         return _original(host, port, family, type, proto, flags)
     found = []
@@ -62,7 +61,7 @@ def getaddrinfo(host, port, family=0, type=0, proto=0, flags=0):
 
 
 def _chain():
-    """Import the sitecustomize this one hides, if there is one."""
+    """Run the sitecustomize this one hides, if there is one."""
     here = os.path.dirname(os.path.abspath(__file__))
     for folder in sys.path:
         path = os.path.join(folder or ".", "sitecustomize.py")
@@ -74,7 +73,4 @@ def _chain():
 
 
 socket.getaddrinfo = getaddrinfo
-try:
-    _chain()
-except Exception:
-    pass
+_chain()

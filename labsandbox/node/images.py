@@ -12,8 +12,6 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-_PREFIXES = ("docker.io/library/", "docker.io/", "library/", "registry.k8s.io/", "index.docker.io/")
-
 
 @dataclass(frozen=True)
 class Image:
@@ -67,12 +65,12 @@ class Images:
 
 
 def normalise(name: str) -> str:
-    """Return an image name without the default registry and digest, with a tag."""
+    """Return an image name without a registry's host, `library/` and digest, with a tag."""
     name = name.partition("@")[0]
-    for prefix in _PREFIXES:
-        if name.startswith(prefix):
-            name = name[len(prefix) :]
-            break
+    host, slash, rest = name.partition("/")
+    if slash and ("." in host or ":" in host or host == "localhost"):
+        name = rest
+    name = name.removeprefix("library/")
     return name if ":" in name.rpartition("/")[2] else f"{name}:latest"
 
 

@@ -116,6 +116,18 @@ class PodWorker:
         finally:
             self._config_waiters.discard(waiter)
 
+    async def rest(self, seconds: float) -> None:
+        """Return after some seconds, or at once when the pod is to go."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._leaving.wait()
+
+    async def rest_unless_forced(self, seconds: float) -> None:
+        """Return after some seconds, or at once when the object is gone."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._vanished.wait()
+
     async def _push(self) -> None:
         """Send the status until the API has the latest."""
         pause = 0.1

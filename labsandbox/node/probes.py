@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ssl
+from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
@@ -70,37 +71,33 @@ class Prober:
                 group.create_task(self._follow_liveness(spec["livenessProbe"]))
 
     async def _await_startup(self, probe: Object) -> bool:
-        await asyncio.sleep(probe.get("initialDelaySeconds") or 0)
         failures = 0
-        while failures < (probe.get("failureThreshold") or 3):
+        async for _ in _ticks(probe):
             if await self._passes("startup", probe):
                 return True
             failures += 1
-            await asyncio.sleep(probe.get("periodSeconds") or 10)
+            if failures >= (probe.get("failureThreshold") or 3):
+                return False
         return False
 
     async def _follow_readiness(self, probe: Object) -> None:
         record = self.runner.record
-        await asyncio.sleep(probe.get("initialDelaySeconds") or 0)
         run = 0
-        while True:
+        async for _ in _ticks(probe):
             passed = await self._passes("readiness", probe)
             run = run + 1 if passed != record.is_ready else 0
             needed = probe.get("successThreshold" if passed else "failureThreshold")
             if passed != record.is_ready and run >= (needed or (1 if passed else 3)):
                 record.is_ready, run = passed, 0
                 self.runner.pod.changed()
-            await asyncio.sleep(probe.get("periodSeconds") or 10)
 
     async def _follow_liveness(self, probe: Object) -> None:
-        await asyncio.sleep(probe.get("initialDelaySeconds") or 0)
         failures = 0
-        while True:
+        async for _ in _ticks(probe):
             failures = 0 if await self._passes("liveness", probe) else failures + 1
             if failures >= (probe.get("failureThreshold") or 3):
                 await self._kill("failed liveness probe, will be restarted", probe)
                 return
-            await asyncio.sleep(probe.get("periodSeconds") or 10)
 
     async def _kill(self, why: str, probe: Object | None = None) -> None:
         grace = (probe or {}).get("terminationGracePeriodSeconds")
@@ -129,7 +126,7 @@ class Prober:
         elif "tcpSocket" in action:
             await self._dial(action["tcpSocket"], seconds)
         elif "sleep" in action:
-            await asyncio.sleep(action["sleep"]["seconds"])
+            await self.runner.pod.rest_unless_forced(action["sleep"]["seconds"])
         elif "grpc" in action:
             raise ProbeFailed(
                 "grpc probes are not supported on this platform; use httpGet, tcpSocket or exec"
@@ -167,13 +164,16 @@ class Prober:
         headers.setdefault("User-Agent", "kube-probe/1.32")
         context: ssl.SSLContext | bool = True
         if scheme == "https":
-            # differs: a kubelet accepts any certificate; here it must be the platform's.
+            # differs: a kubelet accepts any certificate; here it is the platform's for localhost.
             context = self.runner.pod.agent.probe_tls()
         try:
             async with (
                 aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=seconds)) as session,
                 session.get(
-                    f"{scheme}://{host}:{port}{path}", headers=headers, ssl=context
+                    f"{scheme}://{host}:{port}{path}",
+                    headers=headers,
+                    ssl=context,
+                    server_hostname="localhost" if scheme == "https" else None,
                 ) as answer,
             ):
                 if not 200 <= answer.status < 400:
@@ -214,6 +214,15 @@ class Prober:
             self.runner.pod.event("Warning", reason, text, self.runner.name)
             return False
         return True
+
+
+async def _ticks(probe: Object) -> AsyncIterator[None]:
+    """Yield when the probe is due, for ever."""
+    seconds = probe.get("initialDelaySeconds") or 0
+    while True:
+        await asyncio.sleep(seconds)
+        yield
+        seconds = probe.get("periodSeconds") or 10
 
 
 def _cause(error: OSError) -> str:
