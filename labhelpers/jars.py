@@ -37,6 +37,9 @@ KEPT = (
     "com/databricks/",
     "org/apache/iceberg/",
     "org/locationtech/jts/",  # Iceberg's writers need it
+    "error/delta-error-classes.json",  # or every error of Delta is a NoClassDefFoundError
+    "iceberg-build.properties",
+    "META-INF/services/org.apache.iceberg.",
     "META-INF/LICENSE",
     "META-INF/NOTICE",
 )

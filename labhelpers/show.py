@@ -38,13 +38,27 @@ def style() -> None:
     plt.style.use(STYLE)
 
 
-def table(frame: pd.DataFrame, caption: str = "", rows: int = 20) -> None:
-    """Show the first rows of a frame; numbers right, with thousands set apart."""
+def table(
+    data: pd.DataFrame | Sequence[Sequence[object]],
+    caption: str = "",
+    rows: int = 20,
+    *,
+    columns: Sequence[str] | None = None,
+) -> None:
+    """Show the first rows of a frame or a list; numbers right, with thousands set apart.
+
+    >>> table([["JFK", 132]], columns=["airport", "zone"])
+    airport zone
+        JFK  132
+    """
+    import pandas as pd
+
+    frame = data if isinstance(data, pd.DataFrame) else pd.DataFrame(list(data), columns=columns)
     seen = frame.head(rows)
     cells = [[_text(value) for value in row] for row in seen.itertuples(index=False)]
     numeric = [str(kind)[:3] in ("int", "flo", "Int") for kind in seen.dtypes]
     more = f"{len(frame) - rows:,} more rows" if len(frame) > rows else ""
-    plain = seen.to_string(index=False, formatters=dict.fromkeys(seen.columns, _text))
+    plain = pd.DataFrame(cells, columns=seen.columns).to_string(index=False)
     _display(_html(list(map(str, seen.columns)), cells, numeric, caption, more), caption, plain)
 
 
@@ -163,7 +177,7 @@ def _short(name: str, width: int = 68) -> str:
     """Leave out the middle of a long name.
 
     >>> _short("part-00000-0a1b2c3d-snappy.parquet", 20)
-    'part-0000…py.parquet'
+    'part-000…ppy.parquet'
     """
     if len(name) <= width:
         return name

@@ -18,6 +18,7 @@ Times in the data are wall-clock times and are kept as they are: the session's t
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -28,7 +29,7 @@ from pyspark.sql import SparkSession
 from labhelpers import gateway, jars, stages
 from labhelpers.repository import project_repo, user
 
-__all__ = ["session", "settings"]
+__all__ = ["reason", "session", "settings"]
 
 OVERHEAD = 400 * 2**20  # what Java takes beside its heap
 SMALLEST, LARGEST = 512 * 2**20, 4 * 2**30
@@ -82,6 +83,19 @@ def settings(
         os.environ.setdefault("PYSPARK_PYTHON", python)
     os.environ.setdefault("PYSPARK_DRIVER_PYTHON", python)
     return wanted
+
+
+def reason(error: Exception) -> str:
+    """Return the sentence that matters out of an error of Spark, which may fill a page.
+
+    >>> reason(ValueError("requirement failed: keep a week\\n  at java.lang.Thread"))
+    'requirement failed: keep a week'
+    """
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    coded = [line for line in lines if re.search(r"\[[A-Z_]+[A-Z0-9_.]*\]", line)]
+    causes = [line for line in lines if "Exception: " in line]
+    line = next(iter(coded or causes[-1:] or lines), type(error).__name__)
+    return re.sub(r"^.*?Exception: ", "", line)
 
 
 def heap() -> int:
