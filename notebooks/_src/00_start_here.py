@@ -82,7 +82,7 @@ check("The kernel remembers the cell above", lambda: greeting.startswith("Hello"
 
 # %%
 doctor = subprocess.run(
-    [sys.executable, "-m", "labrunner", "doctor"], capture_output=True, text=True, check=False
+    [sys.executable, "-m", "labrunner.cli", "doctor"], capture_output=True, text=True, check=False
 )
 print(doctor.stdout or doctor.stderr)
 

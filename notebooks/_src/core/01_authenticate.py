@@ -52,6 +52,7 @@ begin("core/01")
 place = settings()
 http = requests.Session()
 http.verify = str(place.ca)  # the platform's own certificate: never switch verification off
+http.trust_env = False  # ... whatever other certificates this machine is told to trust
 print(f"{place.user} signs in to {place.tenant} at {place.url}")
 
 # %% [markdown]

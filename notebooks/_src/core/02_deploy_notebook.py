@@ -351,8 +351,8 @@ quiz(
     because="The operator compares it with what there is, and acts until both agree.",
 )
 quiz(
-    "A connected Secret without the secretType label is …",
-    ["refused", "ignored in silence", "printed in the log"],
+    "What happens to a connected Secret without the secretType label?",
+    ["It is refused", "It is ignored in silence", "It is printed in the log"],
     right=1,
     because="KubeDirector finds connected objects by that label and passes over the others.",
 )

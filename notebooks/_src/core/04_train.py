@@ -18,7 +18,7 @@
 #
 # | Need | Why | Check |
 # |---|---|---|
-# | Lab core-03 | The clean trips table and its version | the file `handover.json` of lab core-03 |
+# | Lab core-03 | The clean trips table and its version | `trips.json`, its last step writes it |
 # | The shared training cluster | It runs your job | `kubectl get kdcluster training-engine-shared` |
 
 # %% [markdown]
@@ -70,18 +70,19 @@ print(f"{place.user} trains {model_name} {model_version}")
 # write its number into everything that follows: whoever asks in a year gets the same rows again.
 
 # %%
-handed = json.loads((workspace("lakehouse") / "handover.json").read_text("utf-8"))
-trips = spark.read.format("delta").option("versionAsOf", handed["version"]).load(handed["path"])
+handed = json.loads((workspace("lakehouse") / "trips.json").read_text("utf-8"))
+reader = spark.read.format("delta").option("versionAsOf", handed["version"])
+trips = reader.load(str(repo / handed["path"]))
 rows = trips.count()
-print(f"{rows:,} trips in version {handed['version']} of {handed['table']}")
+print(f"{rows:,} trips in version {handed['version']} of {handed['path']}")
 
 # %%
 check(
     "The pinned version is readable and is what lab core-03 handed on",
-    lambda: rows == handed["rows"],
+    lambda: reader.load(str(repo / handed["path"])).count() == handed["rows"],
     saw=lambda: f"{rows:,} rows in version {handed['version']}",
     hint=[
-        "Run lab core-03 to its end: its last step writes handover.json.",
+        "Run lab core-03 to its end: its last step writes trips.json.",
         "If VACUUM removed the version's files, run lab core-03 again.",
     ],
 )
@@ -89,49 +90,32 @@ check(
 # %% [markdown]
 # ## 2. Make features
 #
-# A model learns from numbers. From each trip you take where it starts and ends, how far it is, and
-# when: the **features**. What you want to know, the seconds it takes, is the **target**. You leave
-# out what is known only after the ride, such as the fare: at the time of asking nobody has it.
+# A model learns from numbers. Lab core-03 left most of them ready: where a ride starts and ends,
+# how far it is, and when. These are the **features**; what you want to know, the seconds a ride
+# takes, is the **target**. A month is no quantity (June is not six times January), so each month
+# becomes a column of its own that is 0 or 1.
+#
+# What is known only after the ride, such as the fare, stays out: at the time of asking nobody has
+# it. The borough is kept beside the features, for the pictures later.
 
 # %%
-zones = spark.read.csv(str(zones_file()), header=True, inferSchema=True)
-
-
-def end_of(name: str):
-    return zones.select(
-        F.col("LocationID").alias(f"{name}_zone"),
-        F.col("latitude").alias(f"{name}_latitude"),
-        F.col("longitude").alias(f"{name}_longitude"),
-        F.col("Borough").alias(f"{name}_borough"),
-    )
-
-
-when = F.col("tpep_pickup_datetime")
-rides = (
-    trips.withColumn("duration", F.unix_timestamp("tpep_dropoff_datetime") - F.unix_timestamp(when))
-    .withColumn("hour", F.hour(when).cast("double"))
-    .withColumn("weekday", (F.weekday(when) < 5).cast("double"))
-    .withColumn("work", ((F.weekday(when) < 5) & F.hour(when).between(8, 17)).cast("double"))
-)
-
-# %%
-for number in range(1, 7):
-    rides = rides.withColumn(f"month_{number}", (F.month(when) == number).cast("double"))
-rides = (
-    rides.join(end_of("start"), F.col("PULocationID") == F.col("start_zone"))
-    .join(end_of("end"), F.col("DOLocationID") == F.col("end_zone"))
-    .where("duration > 20 AND duration < 10800 AND trip_distance > 0 AND trip_distance < 150")
-)
 names = ["work", "start_latitude", "start_longitude", "end_latitude", "end_longitude",
-         "trip_distance", "weekday", "hour", *(f"month_{number}" for number in range(1, 7))]
-kept = rides.select(*names, "start_borough", F.col("duration").cast("double"))
-share = min(1.0, sample / max(1, rides.count()))
-frame = kept.sample(fraction=share, seed=seed).toPandas()
+         "trip_distance", "weekday", "hour"]
+months = [f"month_{number}" for number in range(1, 7)]
+columns = [F.col(name).cast("double") for name in [*names, "duration"]]
+columns += [(F.col("month") == number + 1).cast("double").alias(m) for number, m in enumerate(months)]
+names += months
+zones = spark.read.csv(str(zones_file()), header=True).selectExpr("LocationID AS PULocationID", "Borough")
+rides = trips.join(zones, "PULocationID").select(*columns, F.col("Borough").alias("borough"))
+
+# %%
+frame = rides.sample(fraction=min(1.0, sample / rows), seed=seed).toPandas()
 feature_file = features / f"rides-v{handed['version']}.parquet"
 frame.to_parquet(feature_file)
+summary = frame[["trip_distance", "hour", "duration"]].describe().loc[["mean", "min", "max"]]
+show.table(summary.reset_index())
 
 # %%
-show.table(frame.describe().loc[["mean", "min", "max"], ["trip_distance", "hour", "duration"]].reset_index())
 check(
     "Features are numbers, without gaps, and hold nothing from after the ride",
     lambda: pd.read_parquet(feature_file)[names].notna().all().all()
@@ -234,8 +218,8 @@ print("saved", name)
 order = {
     "name": model_name, "version": model_version, "names": names, "seed": seed, "depth": depth,
     "features": str(feature_file.relative_to(repo)),
-    "about": {"table": handed["table"], "table_path": handed["path"],
-              "table_version": handed["version"], "baseline_mae": baseline},
+    "about": {"table": handed["path"], "table_version": handed["version"],
+              "baseline_mae": baseline},
 }
 (code / "order.json").write_text(json.dumps(order, indent=1), "utf-8")
 shared = wait_configured(k8s, "training-engine-shared")
@@ -290,8 +274,8 @@ by_hour = judged.groupby("hour", as_index=False)["off"].mean()
 show.lines(by_hour, "hour", ["off"], "Harder at rush hour", unit="seconds off, on average");
 
 # %%
-by_borough = judged.groupby("start_borough", as_index=False)["off"].mean()
-show.bars(by_borough.sort_values("off"), "start_borough", "off", "Long ways are harder to guess", unit="seconds off");
+by_borough = judged.groupby("borough", as_index=False)["off"].mean().sort_values("off")
+show.bars(by_borough, "borough", "off", "Long ways are harder to guess", unit="seconds off");
 
 # %%
 axes = judged["residual"].clip(-900, 900).plot.hist(bins=60)

@@ -41,11 +41,12 @@ from concurrent.futures import ThreadPoolExecutor
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 import requests
 
 from labhelpers.check import begin, check
 from labhelpers.cluster import KUBEDIRECTOR, connect, endpoints, token, wait_configured
-from labhelpers.data import zones
+from labhelpers.data import zones_file
 from labhelpers.quiz import quiz
 from labhelpers.settings import settings
 from labhelpers.show import table
@@ -68,7 +69,7 @@ card = json.loads(
 # %%
 address = endpoints(k8s, engine, "LoadBalancer")[32700]
 http = requests.Session()
-http.verify = str(place.ca)
+http.verify, http.trust_env = str(place.ca), False
 http.headers["X-Auth-Token"] = token(k8s, engine, "LoadBalancer")
 url = f"{address}/{model_name}/{model_version}/predict"
 print(url, f"(the token has {len(http.headers['X-Auth-Token'])} characters)")
@@ -101,7 +102,7 @@ check(
 # The answer carries the text as published, `output`, and the numbers, `predictions`.
 
 # %%
-lookup = zones().set_index("LocationID")
+lookup = pd.read_csv(zones_file()).set_index("LocationID")
 start, end = lookup.loc[161], lookup.loc[132]  # Midtown Center to JFK Airport
 
 
