@@ -199,13 +199,13 @@ class Checker:
             results = [self.check(value, inner, path) for inner in any_of]
             if all(results):
                 say("must validate at least one schema (anyOf)")
-                found += min(results, key=lambda result: len(result))
+                found += _fewest(results)
         if one_of:
             results = [self.check(value, inner, path) for inner in one_of]
             good = sum(1 for result in results if not result)
             if good == 0:
                 say("must validate one and only one schema (oneOf). Found none valid")
-                found += min(results, key=lambda result: len(result))
+                found += _fewest(results)
             elif good > 1:
                 text = f"Found {good} valid alternatives"
                 say(f"must validate one and only one schema (oneOf). {text}")
@@ -223,6 +223,10 @@ class Checker:
         if schema.get("not") is not None and not self.check(value, schema["not"], path):
             say("must not validate the schema (not)")
         return found
+
+
+def _fewest(results: list[list[FieldError]]) -> list[FieldError]:
+    return min(results, key=lambda result: len(result))
 
 
 def _is_int_or_string(schema: Json, any_of: Any) -> bool:

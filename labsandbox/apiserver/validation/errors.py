@@ -31,6 +31,8 @@ REASONS = {
     INTERNAL: "InternalError",
     TYPE_INVALID: "FieldValueTypeInvalid",
 }
+OMIT = object()
+"""A bad value that is not shown."""
 WITHOUT_VALUE = (REQUIRED, FORBIDDEN, TOO_LONG, INTERNAL)
 
 
@@ -46,7 +48,7 @@ class FieldError:
     @property
     def message(self) -> str:
         """The problem without the field, as it stands in `causes`."""
-        if self.type in WITHOUT_VALUE:
+        if self.type in WITHOUT_VALUE or self.bad_value is OMIT:
             text = self.type
         else:
             shown = INVALID if self.type == TYPE_INVALID else self.type

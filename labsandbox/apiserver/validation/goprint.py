@@ -50,7 +50,7 @@ def value_text(value: Any) -> str:
     if isinstance(value, Raw):
         return value.text
     if value is None:
-        return "null"
+        return '"null"'
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, int):

@@ -199,7 +199,9 @@ def validate_meta(
 
 
 def _time(value: str | None) -> Raw:
-    return Raw(f'"{value}"' if value is not None else "null")
+    if value is None:
+        return Raw('"null"')
+    return Raw(value.replace("T", " ").replace("Z", " +0000 UTC"))
 
 
 def validate_meta_update(new: Json, old: Json, core: bool = True) -> list[FieldError]:
