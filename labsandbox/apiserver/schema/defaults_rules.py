@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Callable
 from typing import Any
 
@@ -52,6 +53,14 @@ def _pod(obj: Json) -> None:
     spec.setdefault("enableServiceLinks", True)
     if spec.get("hostNetwork"):
         _host_ports(spec)
+
+
+@_rule("core.v1.Secret")
+def _secret(obj: Json) -> None:
+    # stringData is write-only: it wins over data, and no answer ever shows it.
+    for name, text in (obj.pop("stringData", None) or {}).items():
+        data = obj["data"] = obj.get("data") or {}
+        data[name] = base64.b64encode(text.encode()).decode()
 
 
 def _host_ports(spec: Json) -> None:
