@@ -112,6 +112,8 @@ class Informer:
         return version
 
     def _take(self, kind: str, obj: Object) -> None:
+        # Half of many an object, and nothing that reads a cache asks who owns which field.
+        obj["metadata"].pop("managedFields", None)
         key = key_of(obj)
         old = self.objects.get(key)
         if kind == "DELETED":

@@ -332,6 +332,7 @@ def _become(
         for name, value in spec.get("limits", {}).items():
             resource.setrlimit(getattr(resource, name), (value, value))
         _prefer_as_victim()
+        landlock.drop_capabilities()
         where = f"{spec['cwd']}: "
         os.chdir(spec["cwd"])
         if ruleset is not None:

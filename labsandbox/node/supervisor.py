@@ -143,9 +143,13 @@ class Supervisor:
             self._replacement = asyncio.create_task(self._replace())
 
     async def _replace(self) -> None:
-        await self.connect()
-        if self.on_new_keeper and not self._closed:
-            await self.on_new_keeper()
+        try:
+            await self.connect()
+            if self.on_new_keeper and not self._closed:
+                await self.on_new_keeper()
+        except KeeperError as error:
+            # That was the last breath of the old one; its end started another replacement.
+            log.warning("the new keeper: %s", error)
 
     async def ask(self, message: Message, descriptors: tuple[int, ...] = ()) -> Message:
         """Send a request and return the answer; raise KeeperError when it names an error."""
