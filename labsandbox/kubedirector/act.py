@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import defaultdict
 
 import aiohttp
 
@@ -29,6 +30,7 @@ class Actor:
         self.client = client
         self.store = store
         self._slots = asyncio.Semaphore(_AT_ONCE)
+        self._counting: defaultdict[tuple[str, str], asyncio.Lock] = defaultdict(asyncio.Lock)
 
     async def perform(self, cluster: Object, actions: list[Action]) -> list[str]:
         """Carry out actions at the same time; return what failed, in words."""
@@ -71,6 +73,10 @@ class Actor:
 
     async def bump(self, namespace: str, name: str) -> None:
         """Count up a kdcluster's connUpdateCounter."""
+        async with self._counting[namespace, name]:
+            await self._bump(namespace, name)
+
+    async def _bump(self, namespace: str, name: str) -> None:
         cluster = self.store.get(KDCLUSTERS, namespace, name)
         if cluster is None:
             return
