@@ -26,8 +26,7 @@ def page(document: dict[str, Any]) -> str:
         "<p>The same as JSON: <a href='openapi.json'>openapi.json</a></p>",
     ]
     for path, verbs in document["paths"].items():
-        for verb, operation in verbs.items():
-            parts.append(_operation(verb, path, operation))
+        parts += [_operation(v, path, verbs[v]) for v in verbs if v != "parameters"]
     for name, schema in document.get("components", {}).get("schemas", {}).items():
         parts.append(f"<details><summary>{_text(name)}</summary>{_json(schema)}</details>")
     return "\n".join(parts)

@@ -30,8 +30,8 @@ def execute(code: types.CodeType, name: str, *, lines: bool = False) -> int:
     `lines`: show each line of output when it is printed, not when the script ends.
     """
     sys.stdin = io.TextIOWrapper(io.BufferedReader(io.FileIO(0, closefd=False)))
-    sys.stdout = _writer(1, "surrogateescape", lines)
-    sys.stderr = _writer(2, "backslashreplace", True)
+    writers = _writer(1, "surrogateescape", lines), _writer(2, "backslashreplace", True)
+    sys.stdout, sys.stderr = writers
     program = types.ModuleType("__main__")
     program.__file__ = name
     sys.modules["__main__"] = program
@@ -55,7 +55,7 @@ def execute(code: types.CodeType, name: str, *, lines: bool = False) -> int:
         atexit._run_exitfuncs()
     except BaseException:
         traceback.print_exc()
-    for stream in (sys.stdout, sys.stderr):
+    for stream in writers:
         try:
             stream.flush()
         except (OSError, ValueError):

@@ -60,7 +60,8 @@ class Answers:
             self.functions = {"__name__": script.stem, "__file__": str(script)}
             exec(code, self.functions)
             self.loaded = self.functions["load"](self.path)
-            return {"features": list(self.features), "note": ""}
+            note = formats.PICKLE_NOTE if self.format == "pickle" else ""
+            return {"features": list(self.features), "note": note}
         self.model = formats.load(self.path, self.format, self.features)
         return {"features": list(self.model.features), "note": self.model.note}
 

@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import importlib
 import json
-import logging
 import pickle
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["LoadError", "Model", "load"]
+__all__ = ["PICKLE_NOTE", "LoadError", "Model", "load"]
 
-log = logging.getLogger(__name__)
+PICKLE_NOTE = (
+    "a pickle runs code when it is loaded; loaded because it lies in the tenant's own "
+    "repository. Prefer skops, ONNX or XGBoost's JSON"
+)
 Rows = Sequence[Any]
 
 
@@ -88,11 +90,7 @@ def _is_known(name: str) -> bool:
 
 
 def _pickle(path: str) -> Model:
-    note = (
-        "a pickle runs code when it is loaded; loaded because it lies in the tenant's own "
-        "repository. Prefer skops, ONNX or XGBoost's JSON"
-    )
-    log.warning("%s: %s.", path.rpartition("/")[2], note)
+    note = PICKLE_NOTE
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:

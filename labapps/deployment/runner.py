@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import logging
 import os
 import resource
 import socket
@@ -58,7 +57,6 @@ def _warm_up(path: str, kind: str) -> None:
     """
     if kind not in ("pickle", "xgboost", "skops") or os.path.getsize(path) > WARM_SIZE:
         return
-    logging.disable()
     with contextlib.suppress(Exception), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         import numpy
@@ -69,7 +67,6 @@ def _warm_up(path: str, kind: str) -> None:
         frame = pandas.DataFrame(numpy.zeros((1, model.width or 1)), columns=names)
         pandas.DataFrame.from_records(frame.to_dict("records"))
         model.predict(frame)
-    logging.disable(logging.NOTSET)
 
 
 def _installed(known: set[str]) -> list[str]:

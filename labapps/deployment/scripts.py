@@ -21,6 +21,7 @@ from typing import Any
 import orjson
 
 from labapps.asgi import Problem
+from labapps.deployment import formats
 from labapps.deployment.spec import ModelSpec
 from labapps.forks import Child, ForkError, Zygote
 
@@ -87,7 +88,8 @@ class ScriptPool:
         self.idle: deque[Runner] = deque()
         self.slots = asyncio.Semaphore(limit)
         self.queued = 0
-        self.about: dict[str, Any] = {"features": list(spec.features), "note": ""}
+        note = formats.PICKLE_NOTE if spec.format == "pickle" else ""
+        self.about: dict[str, Any] = {"features": list(spec.features), "note": note}
         self.closed = False
         self.filling: asyncio.Task[None] | None = None
         self.learning: asyncio.Task[None] | None = None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import secrets
 import time
 from collections.abc import Callable
 from typing import Any
@@ -28,6 +29,7 @@ class JobProcess:
         self.ending: tuple[str, str] | None = None
         self.child: Child | None = None
         self.peak = 0
+        self.mark = secrets.token_hex(8)
         self.members: dict[int, psutil.Process] = {}
 
     async def run(self, zygote: Zygote, take: Callable[[str, bytes], None]) -> dict[str, Any]:
@@ -63,7 +65,7 @@ class JobProcess:
             watcher = asyncio.create_task(self._watch(began))
             ended = await self.child.exited
             watcher.cancel()
-            self._kill_rest()
+            await asyncio.to_thread(self._kill_rest)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(drained.wait(), 2.0)
             code = os.pread(result, 16, 0)
@@ -99,7 +101,6 @@ class JobProcess:
         """End the job, with everything it started."""
         if self.ending is None:
             self.ending = status, reason
-        self._kill_rest()
         if self.child is not None:
             self.child.kill()
 
@@ -109,7 +110,9 @@ class JobProcess:
             "args": self.job["args"],
             "memory": self.job["memory"],
             "cpu": self.job["cpu"],
-            "env": self.env | self.job["env"] | {"JOB_ID": str(self.job["id"])},
+            "env": self.env
+            | self.job["env"]
+            | {"JOB_ID": str(self.job["id"]), "JOB_MARK": self.mark},
             "mappings": self.mappings,
         }
 
@@ -141,8 +144,14 @@ class JobProcess:
         return total
 
     def _kill_rest(self) -> None:
-        """Kill descendants that left the job's process group."""
+        """Kill what the job started and left behind, also in sessions of its own."""
+        top = self.child.pid if self.child is not None else 0
         for process in self.members.values():
-            if self.child is None or process.pid != self.child.pid:
+            if process.pid != top:
                 with contextlib.suppress(psutil.Error):
+                    process.kill()
+        # What was started since the last look has the mark of this attempt in its environment.
+        for process in psutil.process_iter():
+            with contextlib.suppress(psutil.Error, OSError):
+                if process.environ().get("JOB_MARK") == self.mark:
                     process.kill()

@@ -18,7 +18,14 @@ from labapps.place import PathError, Place
 from tests.labapps.pods import ROOT, encode
 
 pytestmark = pytest.mark.fast
-DOCTESTS = "place source deployment.frames spark.daemons training.fair training.job".split()
+DOCTESTS = [
+    "place",
+    "source",
+    "deployment.frames",
+    "spark.daemons",
+    "training.fair",
+    "training.job",
+]
 APPS = ["deployment", "notebook", "spark", "training"]
 
 
