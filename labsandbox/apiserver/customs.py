@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from labsandbox.apiserver.registry import ResourceDef, Subresource
 from labsandbox.apiserver.registry.resource import STANDARD_VERBS, Strategy
+from labsandbox.apiserver.removal import clean_up
 from labsandbox.apiserver.store import Change, Stale
 from labsandbox.apiserver.store.record import DELETED
 from labsandbox.apiserver.verbs.manage import track
@@ -30,6 +31,7 @@ class Custom:
     def __init__(self, definition: Json, since: int) -> None:
         self.definition = definition
         self.spec: Json = definition["spec"]
+        self.terminating = False
         self.since = since
         """Objects written before this revision are read through the schema again."""
         self._versions = {version["name"]: version for version in self.spec["versions"]}
@@ -147,9 +149,10 @@ class Customs:
         resource = self._api.resource("apiextensions.k8s.io", "customresourcedefinitions")
         while (record := store.latest(BUCKET, "", name)) is not None:
             definition = full_object(resource, record)
-            others = self._api.list("apiextensions.k8s.io", "customresourcedefinitions")
             if definition["metadata"].get("deletionTimestamp"):
+                await clean_up(self._api, name)
                 return
+            others = self._api.list("apiextensions.k8s.io", "customresourcedefinitions")
             status = accepted_status(definition, others)
             if status == definition.get("status"):
                 return
@@ -167,12 +170,16 @@ class Customs:
             return
         old = self._rows.get(name, [])
         if old and old[0].custom.spec == definition["spec"]:
+            old[0].custom.terminating = bool(definition["metadata"].get("deletionTimestamp"))
             return
         try:
             rows = Custom(definition, revision).rows()
         except (KeyError, TypeError):
             _LOG.exception("the definition %s cannot be served", name)
             return
+        custom = rows[0].custom if rows else None
+        if custom is not None:
+            custom.terminating = bool(definition["metadata"].get("deletionTimestamp"))
         kept = {(row.group, row.version, row.plural) for row in rows}
         for row in old:
             if (row.group, row.version, row.plural) not in kept:

@@ -9,8 +9,9 @@ from __future__ import annotations
 from functools import cache
 from typing import Any, Protocol
 
+from labsandbox.apiserver import schema, validation
 from labsandbox.apiserver.registry import ResourceDef
-from labsandbox.apiserver.status import Cause
+from labsandbox.apiserver.validation.errors import FieldError
 
 Json = dict[str, Any]
 
@@ -55,27 +56,23 @@ def shape_of(resource: ResourceDef, subresource: str = "") -> Shape:
 
 @cache
 def builtin_shape(group: str, version: str, kind: str) -> Shape | None:
-    from labsandbox.apiserver import schema
-
     return schema.kind_schema(group, version, kind)
 
 
-def validate_create(resource: ResourceDef, obj: Json) -> list[Cause]:
+def validate_create(resource: ResourceDef, obj: Json) -> list[FieldError]:
+    """What is wrong with a new object."""
     if resource.custom is not None:
-        return list(shape_of(resource).validate_create(obj))  # type: ignore[attr-defined]
-    from labsandbox.apiserver import validation
-
-    if not hasattr(validation, "validate_create"):
-        return []
-    return list(validation.validate_create(resource, obj))
+        found: list[FieldError] = resource.custom.version(resource.version).validate_create(obj)
+        return found
+    return validation.validate_create(resource, obj)
 
 
-def validate_update(resource: ResourceDef, new: Json, old: Json, subresource: str) -> list[Cause]:
+def validate_update(
+    resource: ResourceDef, new: Json, old: Json, subresource: str
+) -> list[FieldError]:
+    """What is wrong with a change through the main path or a subresource."""
     if resource.custom is not None:
-        shape = shape_of(resource)
-        return list(shape.validate_update(new, old, subresource))  # type: ignore[attr-defined]
-    from labsandbox.apiserver import validation
-
-    if not hasattr(validation, "validate_update"):
-        return []
-    return list(validation.validate_update(resource, new, old))
+        version = resource.custom.version(resource.version)
+        found: list[FieldError] = version.validate_update(new, old, subresource)
+        return found
+    return validation.validate_update(resource, new, old, subresource)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import orjson
@@ -12,6 +13,7 @@ from labsandbox.apiserver.status import StatusError, not_acceptable
 JSON = "application/json"
 YAML = "application/yaml"
 PROTOBUF = "application/vnd.kubernetes.protobuf"
+_STRING = "tag:yaml.org,2002:str"
 SUPPORTED = (JSON, YAML, PROTOBUF)
 
 
@@ -88,11 +90,7 @@ def _choose(header: str, forms: bool) -> Accepted:
     if has_protobuf:
         return Accepted(PROTOBUF)
     if wanted_form:
-        raise StatusError(
-            406,
-            "NotAcceptable",
-            f"only the following media types are accepted: {', '.join(SUPPORTED)}",
-        )
+        raise only_accepted()
     raise not_acceptable(SUPPORTED)
 
 
@@ -109,18 +107,64 @@ def write(value: Any, media: str, *, pretty: bool = False) -> bytes:
     """Serialise an answer."""
     if media == YAML:
         return write_yaml(value)
+    if media == PROTOBUF:
+        return write_protobuf(value)
     if pretty:
         return orjson.dumps(value, option=orjson.OPT_INDENT_2) + b"\n"
     return orjson.dumps(value)
+
+
+def only_accepted() -> StatusError:
+    """406 for a form or encoding a kind does not have."""
+    return StatusError(
+        406,
+        "NotAcceptable",
+        f"only the following media types are accepted: {', '.join(SUPPORTED)}",
+    )
+
+
+def write_protobuf(value: Any) -> bytes:
+    """Protobuf, for kinds that have a form in it."""
+    from labsandbox.apiserver.protobuf import Unencodable, encode
+
+    try:
+        return encode(value)
+    except Unencodable:
+        raise only_accepted() from None
 
 
 def write_yaml(value: Any) -> bytes:
     """YAML as the server writes it: keys sorted, block style."""
     import yaml
 
-    dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
-    text: str = yaml.dump(value, Dumper=dumper, default_flow_style=False, sort_keys=True, width=80)
+    text: str = yaml.dump(
+        value, Dumper=_dumper(), default_flow_style=False, sort_keys=True, width=10**6,
+        allow_unicode=True,
+    )  # fmt: skip
     return text.encode()
+
+
+@cache
+def _dumper() -> Any:
+    """A dumper that quotes as Go's does: text that would be read as something else, doubly."""
+    import yaml
+
+    class Dumper(getattr(yaml, "CSafeDumper", yaml.SafeDumper)):  # type: ignore[misc]
+        def ignore_aliases(self, data: Any) -> bool:
+            return True
+
+    resolver = yaml.resolver.Resolver()
+
+    def represent(dumper: Any, text: str) -> Any:
+        style = None
+        if "\n" in text:
+            style = "|"
+        elif resolver.resolve(yaml.ScalarNode, text, (True, False)) != _STRING or text == "":
+            style = '"'
+        return dumper.represent_scalar(_STRING, text, style=style)
+
+    Dumper.add_representer(str, represent)
+    return Dumper
 
 
 def media_type(header: str, default: str = JSON) -> str:

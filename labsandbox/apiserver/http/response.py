@@ -70,14 +70,16 @@ def wants_pretty(request: Request) -> bool:
 def failure(error: StatusError, request: Request) -> Response:
     """A Status, in the media type of the client if it can be."""
     media = accept_errors(request.headers.get("accept", ""))
-    if media == PROTOBUF:
-        media = JSON
     headers: Headers = []
     if error.retry_after is not None:
         headers.append((b"retry-after", str(error.retry_after).encode()))
     if error.code == 413:
         headers.append((b"connection", b"close"))
-    return Response(error.code, write(error.body(), media), media, headers)
+    try:
+        body = write(error.body(), media)
+    except StatusError:
+        media, body = JSON, write(error.body(), JSON)
+    return Response(error.code, body, media, headers)
 
 
 async def send(response: Response, request: Request) -> None:

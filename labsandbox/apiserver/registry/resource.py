@@ -98,6 +98,11 @@ class ResourceDef:
             return f"{self.plural}.{self.storage[0]}" if self.storage[0] else self.plural
         return self.group_resource
 
+    @property
+    def own_group(self) -> str:
+        """The group of the kind behind this row: events are core events in every group."""
+        return self.group if self.storage is None else self.storage[0]
+
     @cached_property
     def registry_key(self) -> str:
         """The prefix of etcd keys, which a few error messages show."""

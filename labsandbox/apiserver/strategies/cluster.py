@@ -43,3 +43,18 @@ def create_volume(obj: Json) -> None:
 
 def create_claim(obj: Json) -> None:
     obj["status"] = {"phase": "Pending"}
+
+
+def create_definition(obj: Json) -> None:
+    """A definition is accepted after it is stored; until then its status is empty."""
+    versions = (obj.get("spec") or {}).get("versions") or ()
+    stored = [
+        version.get("name")
+        for version in versions
+        if isinstance(version, dict) and version.get("storage")
+    ]
+    obj["status"] = {
+        "conditions": None,
+        "acceptedNames": {"plural": "", "kind": ""},
+        "storedVersions": stored,
+    }

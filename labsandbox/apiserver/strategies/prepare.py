@@ -19,6 +19,7 @@ _CREATE: dict[str, Callable[[Json], None]] = {
     "services": network.create_service,
     "daemonsets.apps": workloads.create_daemon_set,
     "jobs.batch": workloads.create_job,
+    "customresourcedefinitions.apiextensions.k8s.io": cluster.create_definition,
 }
 _UPDATE: dict[str, Callable[[Json, Json], None]] = {
     "namespaces": cluster.update_namespace,

@@ -27,6 +27,9 @@ def quality_of_service(spec: Json) -> str:
 
 def create_pod(obj: Json) -> None:
     obj["status"] = {"phase": "Pending", "qosClass": quality_of_service(obj.get("spec") or {})}
+    spec = obj.get("spec") or {}
+    if (spec.get("terminationGracePeriodSeconds") or 0) < 0:
+        spec["terminationGracePeriodSeconds"] = 1
     gate_pod(obj)
 
 

@@ -15,6 +15,7 @@ from labsandbox.apiserver.kinds import shape_of, validate_create
 from labsandbox.apiserver.registry import ResourceDef
 from labsandbox.apiserver.registry.conversion import to_storage
 from labsandbox.apiserver.status import (
+    StatusError,
     already_exists,
     bad_request,
     invalid,
@@ -86,6 +87,8 @@ async def create_object(
     `managed`: its managedFields are already right (server-side apply).
     """
     metadata = check_address(obj, resource, namespace)
+    if resource.custom is not None and resource.custom.terminating:
+        raise _terminating()
     shape = shape_of(resource)
     obj = shape.default(obj)
     metadata = obj["metadata"]
@@ -104,6 +107,11 @@ async def create_object(
             if tries <= 0:
                 raise already_exists(resource, obj["metadata"].get("name", "")) from None
             obj["metadata"]["name"] = generate_name(obj["metadata"]["generateName"])
+
+
+def _terminating() -> StatusError:
+    message = "create not allowed while custom resource definition is terminating"
+    return StatusError(405, "MethodNotAllowed", message, {})
 
 
 def _fill(metadata: Json) -> None:
@@ -137,7 +145,8 @@ async def _create_named(
     check_escalation(api, user, resource, namespace, name, obj, None)
     problems = validate_create(resource, obj)
     if problems:
-        raise invalid(resource.group, resource.kind, name, problems)
+        kind = obj.get("kind") or resource.kind
+        raise invalid(resource.own_group, kind, name, problems)
     await validate(
         api, "CREATE", resource, namespace, name, obj, None, user,
         dry_run=options.dry_run, warnings=warnings,

@@ -13,6 +13,7 @@ from labsandbox.apiserver.http.request import Request
 from labsandbox.apiserver.http.response import Response
 from labsandbox.apiserver.registry import ResourceDef
 from labsandbox.apiserver.registry.conversion import to_storage
+from labsandbox.apiserver.removal import is_definition, mark
 from labsandbox.apiserver.schema import JsonError, YamlError
 from labsandbox.apiserver.schema import json as schema_json
 from labsandbox.apiserver.schema import yaml as schema_yaml
@@ -252,6 +253,10 @@ async def _delete_record(
     api: Api, resource: ResourceDef, record: Record, obj: Json, options: DeleteOptions
 ) -> tuple[Record | Json, bool]:
     metadata = obj["metadata"]
+    if is_definition(resource):
+        if mark(obj) and not options.dry_run:
+            return await api.store.write(resource.bucket, "", record.name, obj, record), False
+        return obj, False
     finalizers = _finalizers(resource, metadata, options)
     grace = _grace(resource, obj, options)
     is_namespace = resource.plural == "namespaces" and not resource.group
@@ -356,5 +361,8 @@ async def delete_collection(api: Api, request: Request, resource: ResourceDef) -
         except StatusError as error:
             if error.code not in (404, 409):
                 raise
-    value = list_value(resource, objs, page.metadata())
+    metadata = page.metadata()
+    if resource.custom is not None:
+        metadata.setdefault("continue", "")
+    value = list_value(resource, objs, metadata)
     return Response(200, encode_answer(value, accepted.media, request), accepted.media)

@@ -70,10 +70,6 @@ def respond_object(
 
 def encode_answer(obj: Json, media: str, request: Request) -> bytes:
     """Serialise in the accepted media type."""
-    if media.endswith("protobuf"):
-        from labsandbox.apiserver.protobuf import encode
-
-        return encode(obj)
     return write(obj, media, pretty=wants_pretty(request))
 
 

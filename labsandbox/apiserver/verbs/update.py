@@ -103,7 +103,7 @@ def _check_version(resource: ResourceDef, new: Json, record: Record) -> None:
                 "FieldValueInvalid",
                 "Invalid value: 0x0: must be specified for an update",
             )
-            raise invalid(resource.group, resource.kind, record.name, [problem])
+            raise invalid(resource.group, resource.plural, record.name, [problem])
         return
     if given != str(record.revision):
         if not given.isdigit():
@@ -164,7 +164,7 @@ async def finish(
     check_escalation(api, request.user, resource, namespace, name, new, old)
     problems = validate_update(resource, new, old, subresource)
     if problems:
-        raise invalid(resource.group, resource.kind, name, problems)
+        raise invalid(resource.own_group, resource.kind, name, problems)
     await validate(
         api, "UPDATE", resource, namespace, name, new, old, request.user, subresource,
         dry_run=options.dry_run, warnings=request.warnings,
