@@ -62,6 +62,29 @@ def build(curriculum: Curriculum, lab: Lab, *, solutions: bool = False) -> str:
     return json.dumps(notebook, indent=1, ensure_ascii=False, sort_keys=True) + "\n"
 
 
+def text_to_run(curriculum: Curriculum, lab: Lab, *, solutions: bool = False) -> str:
+    """Return the notebook to run: the one on disk, or a fresh build where the source is newer.
+
+    Importing jupytext takes a second and a half, which a replay does not spend for nothing.
+    """
+    built, written = curriculum.notebook(lab), curriculum.source(lab)
+    if solutions or not built.is_file() or built.stat().st_mtime < written.stat().st_mtime:
+        return build(curriculum, lab, solutions=solutions)
+    return built.read_text("utf-8")
+
+
+def cells_in(text: str) -> list[Cell]:
+    """Return the cells of a notebook's text."""
+    return [
+        Cell(
+            raw["cell_type"],
+            raw["source"] if isinstance(raw["source"], str) else "".join(raw["source"]),
+            tuple(raw["metadata"].get("tags", ())),
+        )
+        for raw in json.loads(text)["cells"]
+    ]
+
+
 def text_of(notebook: Mapping[str, Any], source: list[Cell]) -> str:
     """Return the percent-format text of an edited notebook.
 

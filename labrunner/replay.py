@@ -64,7 +64,8 @@ def replay(curriculum: Curriculum, plan: Plan, console: Console) -> list[Outcome
     values = settings.assign(curriculum, plan.labs, plan.given)
     with only_one(plan.out), interruptible():
         texts = {
-            lab.id: notebook.build(curriculum, lab, solutions=plan.solutions) for lab in plan.labs
+            lab.id: notebook.text_to_run(curriculum, lab, solutions=plan.solutions)
+            for lab in plan.labs
         }
         outcomes = _outcomes(plan, texts, values)
         _prepare_folder(plan)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import shutil
+import threading
 from pathlib import Path
 
 from rich.console import Console
@@ -21,6 +23,8 @@ def replay(
     curriculum: Curriculum, plan: Plan, console: Console, take_away: Path | None = None
 ) -> int:
     """Run a plan, report it, and return a shell's exit status."""
+    # The pages' library takes two seconds to import: time that passes while the first lab runs.
+    threading.Thread(target=importlib.import_module, args=("nbconvert",), daemon=True).start()
     try:
         outcomes = replays.replay(curriculum, plan, console)
     except KeyboardInterrupt as error:

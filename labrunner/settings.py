@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from labrunner import source
+from labrunner import notebook, source
 from labrunner.curriculum import Curriculum, Lab
 from labrunner.errors import LabError, UnknownParameter
 
@@ -62,7 +62,8 @@ def assign(curriculum: Curriculum, labs: Iterable[Lab], given: Mapping[str, Any]
     values: Values = {}
     known: dict[str, dict[str, source.Parameter]] = {}
     for lab in labs:
-        found = source.parameters(source.read(curriculum.source(lab)))
+        cells = notebook.cells_in(notebook.text_to_run(curriculum, lab))
+        found = source.parameters(cells)
         known[lab.id] = {parameter.name: parameter for parameter in found}
         values[lab.id] = {}
         for name, value in lab.set.items():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -58,3 +59,14 @@ def test_small_lab_passes_without_network(checkout: Checkout, tmp_path: Path) ->
     words = [sys.executable, "-c", PROGRAM, str(labs.root), str(tmp_path / "out")]
     done = run(words, tmp_path, namespace=has_namespaces(), seconds=120)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.timeout(1500)
+def test_lakehouse_passes_twice_without_network_and_gives_the_same(tmp_path: Path) -> None:
+    program = str(Path(sys.executable).with_name("labs"))
+    words = [program, "replay", "--only", "core/03", "--rows", "50000", "--again"]
+    words += ["--out", str(tmp_path / "out")]
+    done = run(words, tmp_path, namespace=has_namespaces(), seconds=1400)
+    assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
+    report = json.loads((tmp_path / "out" / "report.json").read_text())
+    assert "passed" in report["labs"][0]["again"]
