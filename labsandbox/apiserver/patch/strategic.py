@@ -111,7 +111,7 @@ def _merge_list(
     element = node.element if node is not None else None
     if not any(isinstance(item, dict) for item in (*old, *patch)):
         merged = list(old) + [item for item in patch if item not in old]
-        return _ordered(merged, patch, order, None)
+        return _ordered(merged, patch, order, None, old)
     key = field.merge_key if field is not None else ""
     replace = [
         item for item in patch if isinstance(item, dict) and item.get(DIRECTIVE) == "replace"
@@ -140,7 +140,7 @@ def _merge_list(
         else:
             found.append(_merge_map({}, item, element))
     live = [item for item in patch if isinstance(item, dict) and item.get(DIRECTIVE) != "delete"]
-    return _ordered(found, live, order, key)
+    return _ordered(found, live, order, key, old)
 
 
 def _key(item: Json, key: str) -> Any:
@@ -154,11 +154,10 @@ def _identity(item: Any, key: str | None) -> Any:
     return orjson.dumps(found)
 
 
-def _ordered(merged: list[Any], patch: list[Any], order: Any, key: str | None) -> list[Any]:
-    """Items of the patch first-come in the order it gives, the others where they were.
-
-    Without `$setElementOrder` a patch's own order wins over its new items only.
-    """
+def _ordered(
+    merged: list[Any], patch: list[Any], order: Any, key: str | None, live: list[Any]
+) -> list[Any]:
+    """Items of the patch in the order it gives, the others between them as they were in `live`."""
     if order is None:
         order = patch
     elif not isinstance(order, list):
@@ -169,7 +168,7 @@ def _ordered(merged: list[Any], patch: list[Any], order: Any, key: str | None) -
     given.sort(key=lambda item: places[_identity(item, key)])
     if not others:
         return given
-    before = {_identity(item, key): index for index, item in enumerate(merged)}
+    before = {_identity(item, key): index for index, item in enumerate(live)}
     out: list[Any] = []
     at_given = at_others = 0
     while at_given < len(given) or at_others < len(others):
@@ -179,9 +178,9 @@ def _ordered(merged: list[Any], patch: list[Any], order: Any, key: str | None) -
         if at_others == len(others):
             out += given[at_given:]
             break
-        first = before[_identity(given[at_given], key)]
-        second = before[_identity(others[at_others], key)]
-        if second < first:
+        first = before.get(_identity(given[at_given], key), -1)
+        second = before.get(_identity(others[at_others], key), -1)
+        if 0 <= second < first:
             out.append(others[at_others])
             at_others += 1
         else:
@@ -211,4 +210,4 @@ def _order_untouched(found: Json, patch: Json, node: Node | None) -> None:
         if key not in patch and isinstance(old, list):
             field = _field(node, key)
             merge_key = field.merge_key if field is not None and field.merge_key else None
-            found[key] = _ordered(old, [], order, merge_key)
+            found[key] = _ordered(old, [], order, merge_key, old)

@@ -51,6 +51,8 @@ def _pod(obj: Json) -> None:
             for name, amount in limits.items():
                 requests.setdefault(name, amount)
     spec.setdefault("enableServiceLinks", True)
+    if spec.get("terminationGracePeriodSeconds", 0) < 0:
+        spec["terminationGracePeriodSeconds"] = 1
     if spec.get("hostNetwork"):
         _host_ports(spec)
 

@@ -1,0 +1,105 @@
+"""Compiled expressions."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+Json = dict[str, Any]
+
+
+class CelError(ValueError):
+    """An expression that cannot be compiled or evaluated; the message is cel-go's where known."""
+
+
+class Program:
+    """A compiled expression."""
+
+    def __init__(self, text: str, tree: Any, runner: Any) -> None:
+        self.text = text
+        self.tree = tree
+        self._runner = runner
+
+    def mentions(self, name: str) -> bool:
+        """Does the expression use this variable?"""
+        from labsandbox.apiserver.cel.checks import identifiers
+
+        return any(str(token) == name for token in identifiers(self.tree))
+
+    def evaluate(self, variables: Json) -> Any:
+        """The value for these variables; JSON in, JSON out. CelError when it has none."""
+        from labsandbox.apiserver.cel.values import to_cel
+
+        return self.evaluate_values({name: to_cel(value) for name, value in variables.items()})
+
+    def evaluate_values(self, variables: Json) -> Any:
+        """Like `evaluate`, for variables that are CEL values already (see `values.to_cel`)."""
+
+        from labsandbox.apiserver.cel.values import from_cel
+
+        try:
+            found = self._runner.evaluate(variables)
+        except CELEvalError as error:
+            raise CelError(_runtime_message(error)) from error
+        except (ArithmeticError, LookupError, TypeError, ValueError, AttributeError) as error:
+            raise CelError(str(error)) from error
+        if isinstance(found, CELEvalError):
+            raise CelError(_runtime_message(found))
+        return from_cel(found)
+
+
+def _runtime_message(error: Exception) -> str:
+    text = str(error.args[0]) if error.args else str(error)
+    if text.startswith("no such member in mapping: "):
+        return "no such key: " + text.partition(": ")[2].strip("'\"")
+    if text.startswith("found no matching overload"):
+        return "no such overload"
+    if "divide by zero" in text:
+        return "division by zero"
+    if text.startswith("undeclared reference to "):
+        name = text.split("'")[1]
+        return f"no such attribute(s): {name}"
+    if "bad index" in text.lower() or "out of range" in text.lower():
+        return "index out of bounds"
+    return text
+
+
+@lru_cache(maxsize=1)
+def _environment() -> Any:
+    import celpy
+
+    return celpy.Environment()
+
+
+@lru_cache(maxsize=512)
+def compile(text: str) -> Program:
+    """Parse an expression."""
+    from celpy.celparser import CELParseError
+
+    from labsandbox.apiserver.cel.functions import FUNCTIONS
+
+    environment = _environment()
+    try:
+        tree = environment.compile(text)
+    except CELParseError as error:
+        raise CelError(_parse_message(text, error)) from error
+    except RecursionError as error:
+        raise CelError("expression recursion limit exceeded: 250") from error
+    return Program(text, tree, environment.program(tree, functions=FUNCTIONS))
+
+
+def _parse_message(text: str, error: Any) -> str:
+    line = getattr(error, "line", None) or 1
+    column = getattr(error, "column", None) or 1
+    lines = text.splitlines() or [""]
+    shown = lines[min(line, len(lines)) - 1]
+    at = shown[column - 1 : column] if column <= len(shown) else "<EOF>"
+    return pointed(text, line, column, f"Syntax error: unexpected '{at}'")
+
+
+def pointed(text: str, line: int, column: int, says: str) -> str:
+    """An error with the place it is about, as cel-go shows it."""
+    lines = text.splitlines() or [""]
+    shown = lines[min(line, len(lines)) - 1]
+    dots = "." * (column - 1)
+    return f"ERROR: <input>:{line}:{column}: {says}\n | {shown}\n | {dots}^"
