@@ -71,7 +71,7 @@ def test_kopf_operator_handles_creation_change_and_deletion(
 
     kopf.on.login(registry=registry)(kopf.login_with_kubeconfig)
 
-    @kopf.on.create(GROUP, "v1", "examples", registry=registry)
+    @kopf.on.create(GROUP, "v1", "examples", id="create", registry=registry)
     def create(spec: kopf.Spec, **_: Any) -> dict[str, Any]:
         seen.append(("create", spec.get("size")))
         return {"made": spec.get("size")}
@@ -103,10 +103,12 @@ def test_kopf_operator_handles_creation_change_and_deletion(
         customs.create_namespaced_custom_object(*path, {**body, "spec": {"size": 1}})
         wait_for(lambda: ("create", 1) in seen, "the creation handler")
         found = wait_for(
-            lambda: customs.get_namespaced_custom_object(*path, "e").get("status"),
+            lambda: (
+                customs.get_namespaced_custom_object(*path, "e").get("status", {}).get("create")
+            ),
             "the handler's result in the status",
         )
-        assert found["create"] == {"made": 1}
+        assert found == {"made": 1}
         customs.patch_namespaced_custom_object(*path, "e", {"spec": {"size": 2}})
         wait_for(lambda: ("update", 2) in seen, "the update handler")
         customs.delete_namespaced_custom_object(*path, "e")
