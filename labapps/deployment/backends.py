@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from labapps.deployment.upstream import Upstream
+from labapps.names import address
 
 __all__ = ["Backend", "Backends"]
 
@@ -59,9 +60,9 @@ class Backend:
             if upstream.usable:
                 return upstream, True
         loop = asyncio.get_running_loop()
-        _, upstream = await asyncio.wait_for(
-            loop.create_connection(Upstream, self.host, self.port), 2.0
-        )
+        async with asyncio.timeout(2.0):
+            ip = await address(self.host)
+            _, upstream = await loop.create_connection(Upstream, ip, self.port)
         return upstream, False
 
     def release(self, upstream: Upstream) -> None:
@@ -126,7 +127,8 @@ class Backends:
         """Ask one server how it is."""
         try:
             async with asyncio.timeout(2.0):
-                reader, writer = await asyncio.open_connection(backend.host, backend.port)
+                ip = await address(backend.host)
+                reader, writer = await asyncio.open_connection(ip, backend.port)
                 try:
                     writer.write(CHECK % backend.host.encode())
                     status = (await reader.readline()).split(b" ", 2)

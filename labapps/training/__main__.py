@@ -5,8 +5,6 @@ from __future__ import annotations
 import logging
 import sys
 
-import uvloop
-
 from labapps import applied, log
 from labapps.configmeta import CONFIGMETA, follow
 from labapps.place import Place
@@ -28,7 +26,8 @@ async def run() -> None:
 
 def main() -> None:
     log.set_up()
-    uvloop.run(run())
+    # Not uvloop: aiohttp must look names up by the interpreter's own resolver.
+    asyncio.run(run())
 
 
 if __name__ == "__main__":
