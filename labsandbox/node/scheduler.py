@@ -97,7 +97,8 @@ def _problems(pod: Object, node: Object, placed: list[Object]) -> list[str]:
         pod, {"key": "node.kubernetes.io/unschedulable", "effect": "NoSchedule"}
     ):
         return ["node(s) were unschedulable"]
-    if any(labels.get(k) != v for k, v in (spec.get("nodeSelector") or {}).items()):
+    is_selected = all(labels.get(k) == v for k, v in (spec.get("nodeSelector") or {}).items())
+    if not is_selected or not _is_required(pod, node):
         return ["node(s) didn't match Pod's node affinity/selector"]
     for taint in (node.get("spec") or {}).get("taints") or []:
         if taint["effect"] in ("NoSchedule", "NoExecute") and not _tolerates(pod, taint):
@@ -112,6 +113,34 @@ def _problems(pod: Object, node: Object, placed: list[Object]) -> list[str]:
             if used + amount > quantity.parse(allocatable.get(name, "0")):
                 problems.append(f"Insufficient {name}")
     return problems
+
+
+def _is_required(pod: Object, node: Object) -> bool:
+    """Say whether a node is among those the pod's required node affinity names."""
+    affinity = (pod["spec"].get("affinity") or {}).get("nodeAffinity") or {}
+    required = affinity.get("requiredDuringSchedulingIgnoredDuringExecution")
+    if not required:
+        return True
+    labels = node["metadata"].get("labels") or {}
+    fields = {"metadata.name": node["metadata"]["name"]}
+    return any(
+        all(_meets(e, labels) for e in term.get("matchExpressions") or [])
+        and all(_meets(e, fields) for e in term.get("matchFields") or [])
+        for term in required["nodeSelectorTerms"]
+        if term
+    )
+
+
+def _meets(expression: Object, values: Object) -> bool:
+    value, wanted = values.get(expression["key"]), expression.get("values") or []
+    operator = expression["operator"]
+    if operator in ("In", "NotIn"):
+        return bool((value in wanted) == (operator == "In"))
+    if operator in ("Exists", "DoesNotExist"):
+        return bool((value is not None) == (operator == "Exists"))
+    if value is None or not wanted:
+        return False
+    return int(value) > int(wanted[0]) if operator == "Gt" else int(value) < int(wanted[0])
 
 
 def _tolerates(pod: Object, taint: Object) -> bool:

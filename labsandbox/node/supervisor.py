@@ -19,11 +19,12 @@ log = logging.getLogger(__name__)
 
 Message = dict[str, Any]
 
-_START_SECONDS = 10
+_START_SECONDS, _AGAIN_SECONDS = 10, 2
 _PACKET = 64 * 1024
 _ROOT = Path(__file__).resolve().parents[2]
+# Forked once more, so that the keeper is nobody's child and no end of ours takes it along.
 _PROGRAM = (
-    "import sys; sys.path.insert(0, sys.argv[1]); "
+    "import os, sys; os.fork() and os._exit(0); sys.path.insert(0, sys.argv[1]); "
     "from labsandbox.node.keeper import main; main(sys.argv[2])"
 )
 
@@ -56,19 +57,18 @@ class Supervisor:
             if self._socket is not None or self._closed:
                 return
             deadline = asyncio.get_running_loop().time() + _START_SECONDS
-            started: subprocess.Popen[bytes] | None = None
-            while True:
-                connection = self._try_connect()
-                if connection is not None:
-                    break
-                if started is None or started.poll() is not None:
-                    started = self._start()
-                if asyncio.get_running_loop().time() > deadline:
+            started = 0.0
+            while (connection := self._try_connect()) is None:
+                now = asyncio.get_running_loop().time()
+                if now - started > _AGAIN_SECONDS:
+                    self._start()
+                    started = now
+                if now > deadline:
                     raise KeeperError(
                         f"Expected the keeper to answer on {self.folder}/keeper.sock within "
                         f"{_START_SECONDS} s; it did not. See {self.folder}/keeper.log."
                     )
-                await asyncio.sleep(0.01)
+                await asyncio.sleep(0.005)
             self._socket = connection
             asyncio.get_running_loop().add_reader(connection.fileno(), self._receive)
 
@@ -86,10 +86,10 @@ class Supervisor:
         connection.setblocking(False)
         return connection
 
-    def _start(self) -> subprocess.Popen[bytes]:
+    def _start(self) -> None:
         environment = {"PATH": os.defpath, processes.NODE_MARK: self.node}
         with open(self.folder / "keeper.log", "ab") as errors:
-            return subprocess.Popen(
+            subprocess.run(
                 [sys.executable, "-I", "-S", "-c", _PROGRAM, str(_ROOT), str(self.folder)],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
@@ -97,6 +97,7 @@ class Supervisor:
                 env=environment,
                 cwd="/",
                 start_new_session=True,
+                check=False,
             )
 
     def _receive(self) -> None:
