@@ -27,7 +27,7 @@
 # %% tags=["parameters"]
 model_name: str = "ride-duration"  # what the service will be called
 model_version: str = "1"  # tells this model from later ones
-sample: int = 200_000  # rides to learn from, at most
+sample: int = 60_000  # rides to learn from, at most
 depth: int = 6  # how many questions a tree may ask
 seed: int = 0  # the same split at every run
 
