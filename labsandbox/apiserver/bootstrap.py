@@ -8,6 +8,7 @@ from typing import Any
 
 from labsandbox.apiserver.api import Api
 from labsandbox.apiserver.pki import SERVICE_ADDRESS
+from labsandbox.apiserver.registry import ResourceDef
 from labsandbox.apiserver.store import Record, Stale
 from labsandbox.apiserver.strategies.cluster import NAME_LABEL
 from labsandbox.apiserver.verbs.manage import track
@@ -65,6 +66,15 @@ def _priority(name: str, value: int, description: str) -> Json:
     }
 
 
+def _tracked(resource: ResourceDef, obj: Json) -> Json:
+    """Own what a client would have written; the rest is what the server decides."""
+    decided = {key: obj[key] for key in ("spec", "status") if key in obj}
+    if resource.plural != "namespaces":
+        return track(resource, None, obj, _MANAGER)
+    written = {key: value for key, value in obj.items() if key not in decided}
+    return {**track(resource, None, written, _MANAGER), **decided}
+
+
 async def create_defaults(api: Api, port: int) -> None:
     """Create what is missing; existing objects are left as they are."""
     wanted: list[tuple[str, str, str, Json]] = []
@@ -86,7 +96,7 @@ async def create_defaults(api: Api, port: int) -> None:
         whole = {"kind": resource.kind, "apiVersion": resource.api_version, **obj}
         whole["metadata"].setdefault("uid", str(uuid.uuid4()))
         whole["metadata"].setdefault("creationTimestamp", now())
-        tracked = track(resource, None, whole, _MANAGER)
+        tracked = _tracked(resource, whole)
         try:
             writes.append(api.store.submit(resource.bucket, namespace, name, tracked, None))
         except Stale:

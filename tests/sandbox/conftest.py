@@ -1,4 +1,4 @@
-"""A real API server for tests: one for the session, and one per module for tests that need alone."""
+"""A real API server for tests: one for the session, one per module, or one per test."""
 
 from __future__ import annotations
 
