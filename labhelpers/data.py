@@ -7,7 +7,7 @@ all of them, and says which file and which column it could not read.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import reduce
 from operator import or_
 from pathlib import Path
@@ -23,7 +23,17 @@ from labhelpers.taxi import SCHEMA, ZONES_FILE, Drift, Order, write_trips
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame, SparkSession
 
-__all__ = ["Drift", "datasets", "make_trips", "match_columns", "read_trips", "zones_file"]
+__all__ = [
+    "Drift",
+    "datasets",
+    "deliveries",
+    "find_trips",
+    "make_trips",
+    "match_columns",
+    "read_trips",
+    "tear_last_page",
+    "zones_file",
+]
 
 # TLC's names through the years, in lower case and without separators -> today's name.
 OLD_NAMES = {
@@ -67,10 +77,38 @@ def make_trips(
     start: str = "2024-01",
     drift: Drift | None = None,
     part_rows: int = 1_048_576,
-) -> list[Path]:
-    """Write made-up trips into `folder/trips` and the zones into `folder/zones.csv`."""
+) -> Path:
+    """Write made-up trips below a folder, with a lookup of zones; return the trips' folder."""
     order = Order(rows, months, seed, start, "parquet", part_rows, drift or Drift())
-    return write_trips(folder, order)
+    return write_trips(folder, order)[0].parent
+
+
+def find_trips(folder: Path | str) -> Path | None:
+    """Return the folder with trips of one's own, if one is named and has some."""
+    if not str(folder):
+        return None
+    return _files(Path(folder).expanduser())[0].parent
+
+
+def tear_last_page(notes: Path) -> None:
+    """Remove the last page of a stream's notes, as a crash before the noting would."""
+    pages = notes / "commits"
+    last = max((page for page in pages.glob("[0-9]*")), key=lambda page: int(page.name))
+    last.unlink()
+    (pages / f".{last.name}.crc").unlink(missing_ok=True)  # its checksum
+
+
+def deliveries(file: Path, folder: Path, rows: int) -> Iterator[int]:
+    """Let the next rows of a file arrive in a folder, each time one asks; give their number.
+
+    A file appears whole: it is written under a hidden name and then renamed.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    for number, batch in enumerate(pyarrow.parquet.ParquetFile(file).iter_batches(rows), 1):
+        hidden = folder / f".{number}"
+        pyarrow.parquet.write_table(pa.Table.from_batches([batch]), hidden)
+        hidden.replace(folder / f"delivery-{number:03}.parquet")
+        yield batch.num_rows
 
 
 def datasets() -> Path:

@@ -9,13 +9,14 @@ from __future__ import annotations
 import getpass
 import os
 import re
+import shutil
 from pathlib import Path
 
 import platformdirs
 
 from labhelpers.progress import home
 
-__all__ = ["cache", "project_repo", "user", "workspace"]
+__all__ = ["cache", "fresh", "project_repo", "user", "workspace"]
 
 
 def project_repo() -> Path:
@@ -36,6 +37,12 @@ def workspace(lab: str) -> Path:
     """Return the learner's own folder for a lab, so that two learners share one repository."""
     folder = project_repo() / lab / user()
     folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def fresh(folder: Path) -> Path:
+    """Remove a folder that a cell is about to make again, so that the cell may run twice."""
+    shutil.rmtree(folder, ignore_errors=True)
     return folder
 
 

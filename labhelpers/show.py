@@ -2,7 +2,6 @@
 
     from labhelpers import show
 
-    show.style()
     show.table(frame, "The first rows")
     show.bars(frame, "zone", "trips", title="JFK leads")
     show.lines(frame, "hour", ["working day", "day off"], title="The evening is the peak")
@@ -15,16 +14,32 @@ learner can go on from there.
 from __future__ import annotations
 
 import html
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote, urlsplit
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from pyspark.sql import DataFrame
 
-__all__ = ["BLUE", "GREEN", "GREY", "ORANGE", "Live", "bars", "files", "lines", "style", "table"]
+__all__ = [
+    "BLUE",
+    "GREEN",
+    "GREY",
+    "ORANGE",
+    "Live",
+    "bars",
+    "compare",
+    "files",
+    "lines",
+    "listing",
+    "read_size",
+    "style",
+    "table",
+]
 
 BLUE, ORANGE, GREEN, GREY = "#0072B2", "#E69F00", "#009E73", "#BFBFBF"
 STYLE = Path(__file__).with_name("labs.mplstyle")
@@ -76,6 +91,18 @@ def files(folder: Path | str, caption: str = "", rows: int = 12) -> None:
     table(pd.DataFrame(listed, columns=["file", "kB"]), caption or f"{place.name}/", rows)
 
 
+def listing(folder: Path | str) -> set[Path]:
+    """Return the Parquet files below a folder, those of Delta's own log left out."""
+    found = Path(folder).rglob("*.parquet")
+    return {file for file in found if "_delta_log" not in file.parts}
+
+
+def read_size(frame: DataFrame) -> dict[str, int]:
+    """Return how many files, and kB of them, Spark has to open to answer a question."""
+    named = [Path(unquote(urlsplit(file).path)) for file in frame.inputFiles()]
+    return {"files": len(named), "kB": sum(file.stat().st_size for file in named) // 1000}
+
+
 def bars(
     frame: pd.DataFrame,
     label: str,
@@ -97,6 +124,9 @@ def bars(
     axes.bar_label(drawn, [_text(number) for number in values], padding=4, fontsize=9)
     axes.margins(x=0.12)
     axes.grid(axis="y", visible=False)
+    axes.tick_params(left=False)
+    axes.xaxis.set_major_formatter("{x:,.0f}")
+    axes.spines["left"].set_visible(False)
     axes.set_xlabel(unit or value)
     axes.set_title(title)
     return axes
@@ -128,6 +158,22 @@ def lines(
     return axes
 
 
+def compare(
+    before: Mapping[str, float], after: Mapping[str, float], title: str
+) -> tuple[Axes, ...]:
+    """Draw each measure before and after, side by side, each with a scale of its own."""
+    import matplotlib.pyplot as plt
+    import pandas as pd
+
+    style()
+    figure, axes = plt.subplots(1, len(before), figsize=(8.4, 2.0), squeeze=False)
+    for ax, measure in zip(axes[0], before, strict=True):
+        pair = {"when": ["before", "after"], measure: [before[measure], after[measure]]}
+        bars(pd.DataFrame(pair), "when", measure, "", ax=ax)
+    figure.suptitle(title, x=0.01, ha="left", fontsize=12, fontweight="bold")
+    return tuple(axes[0])
+
+
 class Live:
     """A picture that is drawn again in the same place, each time its data have changed."""
 
@@ -139,12 +185,12 @@ class Live:
         self.axes: Axes = self.figure.add_subplot()
         self._handle: Any = None
 
-    def draw(self, paint: Callable[[Axes], object]) -> None:
-        """Wipe the axes, let `paint` draw on them, and show the result."""
+    def draw(self, frame: pd.DataFrame, label: str, value: str, title: str) -> None:
+        """Draw the bars of a frame in place of those that are there."""
         from IPython.display import display
 
         self.axes.clear()
-        paint(self.axes)
+        bars(frame, label, value, title, ax=self.axes)
         if self._handle is None:
             self._handle = display(self.figure, display_id=True)
         else:
@@ -154,6 +200,7 @@ class Live:
 def _axes(height: float | None = None) -> Axes:
     import matplotlib.pyplot as plt
 
+    style()
     width, usual = plt.rcParams["figure.figsize"]
     return plt.subplots(figsize=(width, height or usual))[1]
 

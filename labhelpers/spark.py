@@ -20,16 +20,19 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import psutil
+from py4j.protocol import Py4JJavaError
+from pyspark.errors import PySparkException
 from pyspark.sql import SparkSession
 
 from labhelpers import gateway, jars, stages
+from labhelpers.errors import LabError
 from labhelpers.repository import project_repo, user
 
-__all__ = ["reason", "session", "settings"]
+__all__ = ["reason", "refusal", "session", "settings"]
 
 OVERHEAD = 400 * 2**20  # what Java takes beside its heap
 SMALLEST, LARGEST = 512 * 2**20, 4 * 2**30
@@ -83,6 +86,17 @@ def settings(
         os.environ.setdefault("PYSPARK_PYTHON", python)
     os.environ.setdefault("PYSPARK_DRIVER_PYTHON", python)
     return wanted
+
+
+def refusal(text: str, action: Callable[[], object]) -> str:
+    """Do what Spark is expected to refuse; show and return its reason."""
+    try:
+        action()
+    except (PySparkException, Py4JJavaError) as error:
+        said = reason(error)
+        print(f"Refused, {text}:\n    {said[:200]}")
+        return said
+    raise LabError(f"Expected Spark to refuse {text}, found that it was done.")
 
 
 def reason(error: Exception) -> str:

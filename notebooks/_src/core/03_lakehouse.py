@@ -285,7 +285,7 @@ check(
 
 # %%
 tally, conflicts, seen = f"delta.`{home / 'tally'}`", [], set()
-spark.sql(f"CREATE OR REPLACE TABLE {tally} AS SELECT id, 0 AS n FROM range(1000)")
+spark.range(1000).selectExpr("0 AS n").write.save(str(home / "tally"), "delta", "overwrite")
 
 
 def add_one():
@@ -416,8 +416,9 @@ path = home / "trips"
 clean.where("duration BETWEEN 21 AND 10799").write.save(str(path), "delta", "overwrite")
 version = spark.sql(f"DESCRIBE HISTORY delta.`{path}`").first().version
 table = spark.read.load(str(path), "delta", versionAsOf=version)
-record = {"path": str(path.relative_to(project_repo())), "version": version, "rows": table.count()}
-(home / "trips.json").write_text(json.dumps({**record, "columns": table.columns}, indent=1))
+place = str(path.relative_to(project_repo()))
+record = {"path": place, "version": version, "rows": table.count(), "columns": table.columns}
+(home / "trips.json").write_text(json.dumps(record, indent=1))
 show.table(table.limit(3).toPandas().T.reset_index(), "Ready for a model")
 check(
     "A clean table is handed on, with its version",
