@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from labsandbox.apiserver.admission.collection import Collections
 from labsandbox.apiserver.admission.request import Request
+
+if TYPE_CHECKING:
+    from labsandbox.apiserver.cel import Program
 
 Json = dict[str, Any]
 
@@ -16,11 +19,11 @@ class ConditionFailed(Exception):
 
 
 @lru_cache(maxsize=512)
-def program(text: str) -> Any:
+def program(text: str) -> Program:
     """Compile an expression once."""
-    from labsandbox.apiserver.cel import compile_expression
+    from labsandbox.apiserver.cel import compile
 
-    return compile_expression(text)
+    return compile(text)
 
 
 def evaluate(text: str, names: Json) -> Any:

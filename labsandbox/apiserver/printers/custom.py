@@ -58,20 +58,24 @@ def custom_row(obj: Json, definitions: list[Json]) -> list[Any]:
 
 def find(obj: Any, path: str) -> list[Any]:
     """All values a simple JSON path selects."""
+    steps = _steps(path)
+    if steps is None:
+        return []
     found = [obj]
-    for step in _steps(path):
+    for step in steps:
         found = [result for value in found for result in _follow(value, step)]
     return found
 
 
 @lru_cache(maxsize=512)
-def _steps(path: str) -> tuple[re.Match[str], ...]:
+def _steps(path: str) -> tuple[re.Match[str], ...] | None:
+    """The steps of a path; None when it is none this server understands."""
     text = path.strip().removeprefix("{").removesuffix("}").removeprefix("$")
     steps, at = [], 0
     while at < len(text):
         match = STEP.match(text, at)
         if match is None:
-            return ()
+            return None
         steps.append(match)
         at = match.end()
     return tuple(steps)
