@@ -11,7 +11,8 @@ from labsandbox.apiserver.cel.values import escape
 Json = dict[str, Any]
 MACROS = ("all", "exists", "exists_one", "map", "filter")
 TYPES = frozenset(
-    "bool bytes double duration dyn google int list map null_type string timestamp type uint".split()  # noqa: SIM905
+    """bool bytes double duration dyn google int list map null_type string timestamp type
+    uint""".split()
 )
 
 

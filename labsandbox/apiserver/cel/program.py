@@ -35,6 +35,8 @@ class Program:
     def evaluate_values(self, variables: Json) -> Any:
         """Like `evaluate`, for variables that are CEL values already (see `values.to_cel`)."""
 
+        from celpy.evaluation import CELEvalError
+
         from labsandbox.apiserver.cel.values import from_cel
 
         try:

@@ -304,4 +304,4 @@ def _custom_resource_definition(obj: Json) -> None:
     status = obj.setdefault("status", {})
     if not status.get("storedVersions"):
         stored = [row["name"] for row in spec.get("versions") or () if row.get("storage")]
-        status["storedVersions"] = stored or None
+        status["storedVersions"] = stored[:1] or None
