@@ -269,3 +269,11 @@ def test_reset_runs_only_set_up_and_clean_up(checkout: Checkout, run: Run) -> No
     told = run(checkout(a=(body, [])), sections=("Parameters", "Setup", "Clean up"))
     assert told.status == 0
     assert "swept" in told.plan.executed(told.plan.labs[0]).read_text()
+
+
+def test_two_replays_at_once_do_not_disturb_each_other(checkout: Checkout, tmp_path: Path) -> None:
+    labs = checkout(a=(PASSES, []))
+    runs = [start(labs, tmp_path / name) for name in ("one", "two")]
+    assert [running.wait(120) for running in runs] == [0, 0]
+    for name in ("one", "two"):
+        assert json.loads((tmp_path / name / "report.json").read_text())["passed"]
