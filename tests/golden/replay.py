@@ -230,13 +230,15 @@ class Replay:
         if cut:
             limit = exchange.seconds or 1.5
         wire = Wire(self.server.url, self.server.ca)
+        pause = threading.Event()
 
         def enact() -> None:
-            time.sleep(OPEN_SECONDS)  # the recording left the watch alone as long, to order events
+            # The recording left the watch alone as long, so that events come in its order.
+            pause.wait(OPEN_SECONDS)
             for step in steps:
                 if isinstance(step, Call):
                     self._call(wire, step)
-                time.sleep(BETWEEN_SECONDS)
+                pause.wait(BETWEEN_SECONDS)
 
         thread = threading.Thread(target=enact, daemon=True)
         answer = self._wire.watch(

@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 
+from tests.golden.wire import Wire
+
 ROOT = Path(__file__).resolve().parents[2]
 TOKENS = {"admin": "admin-token", "alice": "alice-token", "bob": "bob-token"}
 # The users of the recording, in the format of kube-apiserver's --token-auth-file.
@@ -24,6 +26,7 @@ USERS = (
     "bob-token,bob,bob-uid\n"
 )
 START_SECONDS = 30.0
+COMPACT_SECONDS = 5.0
 
 
 @dataclass
@@ -128,4 +131,12 @@ class OwnServer(Server):
     def compact(self) -> None:
         """Ask the server to forget its history up to now (SIGUSR1)."""
         self._process.send_signal(signal.SIGUSR1)
-        time.sleep(0.5)  # a signal has no answer; the compaction is one SQL statement
+        wire = Wire(self.url, self.ca)
+        headers = {"Authorization": f"Bearer {self.tokens['admin']}"}
+        query = "resourceVersion=2&resourceVersionMatch=Exact"
+        deadline = time.monotonic() + COMPACT_SECONDS
+        while time.monotonic() < deadline:
+            if wire.send("GET", "/api/v1/namespaces", query, headers).status == 410:
+                break
+            time.sleep(0.02)
+        wire.close()

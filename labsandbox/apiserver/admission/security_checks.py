@@ -70,6 +70,7 @@ def _plural(count: int, word: str, many: str = "") -> str:
 
 
 def app_armor(metadata: Json, spec: Json) -> Violation | None:
+    """Profiles named by annotation must be the runtime's or local ones."""
     prefix = "container.apparmor.security.beta.kubernetes.io/"
     allowed = ("", "runtime/default")
     bad = [
@@ -84,6 +85,7 @@ def app_armor(metadata: Json, spec: Json) -> Violation | None:
 
 
 def capabilities_baseline(metadata: Json, spec: Json) -> Violation | None:
+    """No capability may be added beyond those a runtime gives anyway."""
     found, added = [], set()
     for one in containers(spec):
         bad = {
@@ -103,11 +105,13 @@ def capabilities_baseline(metadata: Json, spec: Json) -> Violation | None:
 
 
 def host_namespaces(metadata: Json, spec: Json) -> Violation | None:
+    """The host's namespaces stay the host's."""
     found = [f"{key}=true" for key in ("hostNetwork", "hostPID", "hostIPC") if spec.get(key)]
     return Violation("host namespaces", ", ".join(found)) if found else None
 
 
 def host_path_volumes(metadata: Json, spec: Json) -> Violation | None:
+    """No folder of the host may be mounted."""
     found = [str(one.get("name")) for one in spec.get("volumes") or () if one.get("hostPath")]
     if not found:
         return None
@@ -116,6 +120,7 @@ def host_path_volumes(metadata: Json, spec: Json) -> Violation | None:
 
 
 def host_ports(metadata: Json, spec: Json) -> Violation | None:
+    """No port of the host may be taken."""
     found, ports = [], set()
     for one in containers(spec):
         mine = {port["hostPort"] for port in one.get("ports") or () if port.get("hostPort")}
@@ -132,6 +137,7 @@ def host_ports(metadata: Json, spec: Json) -> Violation | None:
 
 
 def privileged(metadata: Json, spec: Json) -> Violation | None:
+    """No container is privileged."""
     found = [one for one in containers(spec) if _context(one).get("privileged")]
     if not found:
         return None
@@ -139,6 +145,7 @@ def privileged(metadata: Json, spec: Json) -> Violation | None:
 
 
 def proc_mount(metadata: Json, spec: Json) -> Violation | None:
+    """/proc stays masked."""
     found = [
         one for one in containers(spec) if _context(one).get("procMount") not in (None, "Default")
     ]
@@ -151,6 +158,7 @@ def proc_mount(metadata: Json, spec: Json) -> Violation | None:
 
 
 def seccomp_baseline(metadata: Json, spec: Json) -> Violation | None:
+    """Seccomp may not be switched off."""
     is_pod = (_context(spec).get("seccompProfile") or {}).get("type") == "Unconfined"
     found = [
         one
@@ -171,6 +179,7 @@ def _who(is_pod: bool, found: list[Json]) -> str:
 
 
 def selinux(metadata: Json, spec: Json) -> Violation | None:
+    """Only the container types of SELinux, and no user or role of one's own."""
     types, users, roles = set(), False, False
     is_pod, found = False, []
     for one in (spec, *containers(spec)):
@@ -195,6 +204,7 @@ def selinux(metadata: Json, spec: Json) -> Violation | None:
 
 
 def sysctls(metadata: Json, spec: Json) -> Violation | None:
+    """Only namespaced kernel settings that are known to be safe."""
     found = [
         str(one.get("name"))
         for one in _context(spec).get("sysctls") or ()
@@ -204,6 +214,8 @@ def sysctls(metadata: Json, spec: Json) -> Violation | None:
 
 
 def windows_host_process(metadata: Json, spec: Json) -> Violation | None:
+    """No process of a Windows host."""
+
     def is_set(one: Json) -> bool:
         return bool((_context(one).get("windowsOptions") or {}).get("hostProcess"))
 
@@ -217,6 +229,7 @@ def windows_host_process(metadata: Json, spec: Json) -> Violation | None:
 
 
 def privilege_escalation(metadata: Json, spec: Json) -> Violation | None:
+    """A process must not gain privileges."""
     found = [
         one
         for one in containers(spec)
@@ -231,6 +244,7 @@ def privilege_escalation(metadata: Json, spec: Json) -> Violation | None:
 
 
 def capabilities_restricted(metadata: Json, spec: Json) -> Violation | None:
+    """All capabilities are dropped; binding low ports may be added."""
     keeping, adding, added = [], [], set()
     for one in containers(spec):
         capabilities = _context(one).get("capabilities") or {}
@@ -252,6 +266,7 @@ def capabilities_restricted(metadata: Json, spec: Json) -> Violation | None:
 
 
 def restricted_volumes(metadata: Json, spec: Json) -> Violation | None:
+    """Only volumes that come from the cluster."""
     found, kinds = [], set()
     for one in spec.get("volumes") or ():
         kind = next((key for key in one if key != "name"), "")
@@ -270,6 +285,7 @@ def restricted_volumes(metadata: Json, spec: Json) -> Violation | None:
 
 
 def run_as_non_root(metadata: Json, spec: Json) -> Violation | None:
+    """The pod, or every container, says it is not root."""
     pod = _context(spec).get("runAsNonRoot")
     wrong = [one for one in containers(spec) if _context(one).get("runAsNonRoot") is False]
     if pod is False or wrong:
@@ -289,6 +305,7 @@ def run_as_non_root(metadata: Json, spec: Json) -> Violation | None:
 
 
 def run_as_user(metadata: Json, spec: Json) -> Violation | None:
+    """Nobody asks for user 0."""
     is_pod = _context(spec).get("runAsUser") == 0
     found = [one for one in containers(spec) if _context(one).get("runAsUser") == 0]
     if not is_pod and not found:
@@ -297,6 +314,7 @@ def run_as_user(metadata: Json, spec: Json) -> Violation | None:
 
 
 def seccomp_restricted(metadata: Json, spec: Json) -> Violation | None:
+    """The pod, or every container, names a seccomp profile."""
     good = ("RuntimeDefault", "Localhost")
     pod = (_context(spec).get("seccompProfile") or {}).get("type")
     bad, unset = [], []
