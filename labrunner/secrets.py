@@ -6,6 +6,8 @@ platform's state folder and in the environment. A finding never repeats the secr
 
 from __future__ import annotations
 
+import csv
+import io
 import re
 import stat
 from collections.abc import Iterable, Mapping
@@ -77,5 +79,8 @@ def _in_file(path: Path) -> set[str]:
         return set(lines)
     if found := set(IN_YAML.findall(text)):
         return found
+    if path.suffix == ".csv":
+        rows = csv.DictReader(io.StringIO(text))
+        return {row[name] for row in rows for name in row if HOLDS_ONE.search(name) and row[name]}
     is_whole = HOLDS_ONE.search(path.name) and len(text) < 512 and not re.search(r"\s", text)
     return {text} if is_whole else set()

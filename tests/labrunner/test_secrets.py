@@ -18,7 +18,8 @@ JWT = ".".join(("ey" + "JhbGciOiJSUzI1NiJ9", "ey" + "JzdWIiOiJzdHVkZW50MSJ9", "c
 def state(tmp_path: Path) -> Path:
     private = {
         "passwords/student1": "not a secret, too many words",
-        "credentials": "correct-horse-battery",
+        "password": "correct-horse-battery",
+        "credentials.csv": "user,password\nstudent1,swordfish-in-a-sheet\n",
         "admin.conf": f"users:\n- user:\n    token: {'t' * 30}\n    client-key-data: {'k' * 60}\n",
         "pki/ca.key": "-----BEGIN " + f"PRIVATE KEY-----\n{'A' * 64}\n-----END PRIVATE KEY-----\n",
     }
@@ -34,6 +35,7 @@ def state(tmp_path: Path) -> Path:
 def test_private_files_give_their_secrets(state: Path) -> None:
     assert secrets.of_run(state, {}) == {
         "correct-horse-battery",
+        "swordfish-in-a-sheet",
         "t" * 30,
         "k" * 60,
         "A" * 64,
