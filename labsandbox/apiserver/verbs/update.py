@@ -143,15 +143,6 @@ async def finish(
     """Prepare, admit, validate and store `new` in place of `old`, which `record` holds."""
     subresource = request.subresource
     namespace, name = request.in_namespace, request.name
-    metadata, before = new["metadata"], old["metadata"]
-    for field in _KEPT:
-        if field == "uid" and metadata.get("uid"):
-            continue
-        if field in before:
-            metadata[field] = before[field]
-        else:
-            metadata.pop(field, None)
-    metadata["resourceVersion"] = before["resourceVersion"]
     if not managed:
         new = track(resource, old, new, options.manager, subresource)
     admitted = await mutate(
@@ -160,6 +151,7 @@ async def finish(
     )  # fmt: skip
     assert admitted is not None
     new = admitted
+    _keep_system_fields(new["metadata"], old["metadata"])
     prepare_update(resource, new, old, subresource)
     check_escalation(api, request.user, resource, namespace, name, new, old)
     problems = validate_update(resource, new, old, subresource)
@@ -173,6 +165,18 @@ async def finish(
         api.allocator.allocate(resource, new, dry_run=options.dry_run)
     new = settle(old, new)
     return await store_update(api, resource, record, old, new, dry_run=options.dry_run)
+
+
+def _keep_system_fields(metadata: Json, before: Json) -> None:
+    """What the server wrote when it created the object stays as it was."""
+    for field in _KEPT:
+        if field == "uid" and metadata.get("uid"):
+            continue
+        if field in before:
+            metadata[field] = before[field]
+        else:
+            metadata.pop(field, None)
+    metadata["resourceVersion"] = before["resourceVersion"]
 
 
 async def store_update(
