@@ -39,13 +39,13 @@ def sync_members(ctx: Context) -> None:
 
 def _update_members(ctx: Context) -> bool:
     """Give members the new configuration; say whether somebody still has an old one."""
-    is_blocked = False
+    is_blocked, current = False, ctx.connection_version
     for role, member in ctx.members():
         detail, state = detail_of(member), member["state"]
         pushed = detail.get("lastConfigDataGeneration")
         is_stale = pushed is not None and pushed != ctx.generation
         version = detail.get("lastConnectionVersion", 0)
-        is_behind = version < ctx.connection_version and ctx.has_package(role.id)
+        is_behind = version < current and ctx.has_package(role.id)
         if state == CREATING:
             is_blocked = is_blocked or is_stale
         elif state == CONFIGURED and (is_stale or is_behind):
@@ -81,6 +81,7 @@ def _update(ctx: Context, role: Role, member: Object, *, reconnect: bool) -> Non
 
 def _continue_setups(ctx: Context, role: Role, is_blocked: bool) -> None:
     """Set up the members that are being created, or look how far their setup is."""
+    current = ctx.connection_version
     for member in role.in_state(CREATING):
         detail, pod = detail_of(member), member["pod"]
         observed_pod = ctx.observed.pods.get(pod)
@@ -95,13 +96,13 @@ def _continue_setups(ctx: Context, role: Role, is_blocked: bool) -> None:
         error = detail.get("configErrorDetail") or ""
         attempt = ""
         if error and not error.startswith(OVERDUE):
-            attempt = f"{detail['configuringContainer']}.{ctx.connection_version}"
+            attempt = f"{detail['configuringContainer']}.{current}"
             ctx.plan.note(
                 "Member",
                 f"member{{{pod}}} was previously in config error state; re-trying setup",
             )
         if "lastConnectionVersion" not in detail or attempt or not has_begun:
-            detail["lastConnectionVersion"] = ctx.connection_version
+            detail["lastConnectionVersion"] = current
         ctx.plan.note("Member", f"initial config ongoing for member{{{pod}}} in role{{{role.id}}}")
         ctx.plan.jobs.append(
             Job(
@@ -109,7 +110,7 @@ def _continue_setups(ctx: Context, role: Role, is_blocked: bool) -> None:
                 pod,
                 detail["configuringContainer"],
                 role.id,
-                version=ctx.connection_version,
+                version=current,
                 persistent=bool(member.get("pvc")),
                 attempt=attempt,
             )
@@ -181,11 +182,10 @@ def _finish_leaving(ctx: Context, role: Role) -> None:
 
 
 def _send_notifications(ctx: Context) -> None:
+    busy = ctx.observed.busy | {job.pod for job in ctx.plan.jobs}
     for role, member in ctx.members():
         pod, command = member["pod"], next_command(member)
-        if not command or member["state"] != CONFIGURED or pod in ctx.observed.busy:
-            continue
-        if any(job.pod == pod for job in ctx.plan.jobs):
+        if not command or member["state"] != CONFIGURED or pod in busy:
             continue
         if is_running(ctx.observed.pods.get(pod)) and apps.package(ctx.app, role.id):
             container = detail_of(member)["lastConfiguredContainer"]

@@ -12,22 +12,28 @@ OVERDUE = "the start script has not finished"
 
 def take_reports(ctx: Context) -> None:
     """Move members on by what their jobs reported."""
+    arrived: dict[str, list[str]] = {}
     for role, member in ctx.members():
         report = ctx.observed.reports.get(member["pod"])
         if report is None:
             continue
         if report.kind == "setup" and member["state"] == CREATING:
-            _take_setup(ctx, role, member, report)
+            if _take_setup(ctx, role, member, report):
+                arrived.setdefault(role.id, []).append(member["pod"])
         elif report.kind == "update":
             _take_update(ctx, role, member, report)
         elif report.kind == "notify":
             _take_notify(ctx, role, member, report)
+    for role in ctx.roles:
+        if role.id in arrived:
+            announce(ctx, role, "addnodes", arrived[role.id])
 
 
-def _take_setup(ctx: Context, role: Role, member: Object, report: Report) -> None:
+def _take_setup(ctx: Context, role: Role, member: Object, report: Report) -> bool:
+    """Take in how a setup is; say whether a member came to the cluster by it."""
     detail, answer = detail_of(member), report.answer
     if report.container != detail.get("configuringContainer"):
-        return
+        return False
     _keep_output(detail, report)
     if answer.state == "running":
         if answer.generation is not None:
@@ -36,7 +42,7 @@ def _take_setup(ctx: Context, role: Role, member: Object, report: Report) -> Non
             _note_overdue(ctx, role, member, report)
         else:
             detail.pop("configErrorDetail", None)
-        return
+        return False
     where = f"for member{{{member['pod']}}} in role{{{role.id}}}"
     problem = None
     if answer.state == "failed" and ctx.has_package(role.id):
@@ -44,7 +50,7 @@ def _take_setup(ctx: Context, role: Role, member: Object, report: Report) -> Non
     elif answer.state == "exited" and answer.code != 0:
         problem = f"configure failed with exit status {{{answer.code}}}"
     elif answer.state == "lost":
-        return  # the status file went away under our feet: the next pass starts over
+        return False  # the status file went away under our feet: the next pass starts over
     if answer.generation is not None:
         detail["lastConfigDataGeneration"] = answer.generation
     if answer.state == "exited":
@@ -65,8 +71,7 @@ def _take_setup(ctx: Context, role: Role, member: Object, report: Report) -> Non
         )
     is_new = not detail.get("lastConfiguredContainer")
     detail["lastConfiguredContainer"] = detail.pop("configuringContainer", report.container)
-    if is_new:
-        announce(ctx, role, "addnodes", [member["pod"]])
+    return is_new
 
 
 def _take_update(ctx: Context, role: Role, member: Object, report: Report) -> None:

@@ -45,6 +45,7 @@ def sync_roles(ctx: Context) -> bool:
 
 def is_settled(ctx: Context) -> bool:
     """Say whether every member is final and has processed everything there is to process."""
+    current = ctx.connection_version
     for role, member in ctx.members():
         detail = detail_of(member)
         if member["state"] not in FINAL:
@@ -57,7 +58,7 @@ def is_settled(ctx: Context) -> bool:
             if detail.get("pendingNotifyCmds"):
                 return False
         version = detail.get("lastConnectionVersion", 0)
-        if ctx.has_package(role.id) and version < ctx.connection_version:
+        if version < current and ctx.has_package(role.id):
             return False
     return True
 
