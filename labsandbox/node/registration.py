@@ -45,12 +45,12 @@ def capacity() -> dict[str, str]:
 
 
 def link_packages(folder: Path) -> None:
-    """Show the applications' package in a folder of its own, for the interpreters in pods.
+    """Show our packages in a folder of their own, for the interpreters in pods.
 
-    Their import path must not name the folder the package lies in: it may hold anything else.
+    Kernels of a notebook pod use the labs' helpers, and kubectl its plugin. Their import path must not name the folder the package lies in: it may hold anything else.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    for name in ("labapps",):
+    for name in ("labapps", "labhelpers", "labsandbox"):
         found = importlib.util.find_spec(name)
         place = folder / name
         for where in found.submodule_search_locations or [] if found else []:
