@@ -7,6 +7,7 @@ import contextlib
 import logging
 import signal
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 __all__ = ["Program", "stopped"]
 
@@ -16,8 +17,10 @@ log = logging.getLogger(__name__)
 class Program:
     """A child process that is started again when it ends."""
 
-    def __init__(self, name: str, argv: Sequence[str], env: Mapping[str, str]) -> None:
-        self.name, self.argv, self.env = name, list(argv), dict(env)
+    def __init__(
+        self, name: str, argv: Sequence[str], env: Mapping[str, str], folder: Path | None = None
+    ) -> None:
+        self.name, self.argv, self.env, self.folder = name, list(argv), dict(env), folder
         self.process: asyncio.subprocess.Process | None = None
         self.task: asyncio.Task[None] | None = None
         self.restarts = 0
@@ -31,7 +34,7 @@ class Program:
         while True:
             began = asyncio.get_running_loop().time()
             self.process = await asyncio.create_subprocess_exec(
-                *self.argv, env=self.env, stdin=asyncio.subprocess.DEVNULL
+                *self.argv, env=self.env, stdin=asyncio.subprocess.DEVNULL, cwd=self.folder
             )
             code = await self.process.wait()
             lived = asyncio.get_running_loop().time() - began

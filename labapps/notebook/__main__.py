@@ -44,7 +44,7 @@ async def run() -> None:
             if server is None:
                 env = os.environ | home.connections_set(meta) | home.server_environment(meta)
                 command = [sys.executable, "-m", "jupyterlab", f"--config={CONFIG}"]
-                server = Program("jupyterlab", command, env)
+                server = Program("jupyterlab", command, env, home.folder)
                 server.start()
             address = "127.0.0.1" if place.listen == "0.0.0.0" else place.listen
             while not await asyncio.to_thread(answers, address):

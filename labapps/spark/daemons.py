@@ -32,6 +32,12 @@ def spark_home() -> Path:
     return Path(spec.origin).parent
 
 
+def scala(home: Path) -> str:
+    """Return the Scala version that this Spark was built for."""
+    jar = next(home.glob("jars/spark-core_*.jar"))
+    return jar.name.removeprefix("spark-core_").partition("-")[0]
+
+
 def _daemon(
     name: str, java: Path, listen: str, options: list[str], program: list[str], log_config: Path
 ) -> Daemon:
@@ -46,7 +52,8 @@ def _daemon(
         f"{home}/jars/*",
         *program,
     ]
-    env = {"SPARK_HOME": str(home), "JAVA_HOME": str(java)}
+    # Spark's own scripts would find the Scala version out; a worker needs it to start executors.
+    env = {"SPARK_HOME": str(home), "JAVA_HOME": str(java), "SPARK_SCALA_VERSION": scala(home)}
     if listen != "0.0.0.0":
         env["SPARK_LOCAL_IP"] = listen  # the web page listens there and nowhere else
     return Daemon(name, argv, env)
@@ -59,7 +66,6 @@ def master(java: Path, host: str, listen: str, log_config: Path, state: Path) ->
         f"-Dspark.deploy.recoveryDirectory={state}/recovery",
         "-Dspark.deploy.defaultCores=2",  # an application leaves room for the next one
         "-Dspark.worker.timeout=20",
-        "-Dspark.deploy.maxExecutorRetries=-1",  # workers come and go
         "-Dspark.master.rest.enabled=false",
     ]
     program = ["org.apache.spark.deploy.master.Master", "--host", host, "--port", "7077"]
