@@ -47,7 +47,8 @@ def capacity() -> dict[str, str]:
 def link_packages(folder: Path) -> None:
     """Show our packages in a folder of their own, for the interpreters in pods.
 
-    Kernels of a notebook pod use the labs' helpers, and kubectl its plugin. Their import path must not name the folder the package lies in: it may hold anything else.
+    Kernels of a notebook pod use the labs' helpers, and kubectl its plugin. Their import path must
+    not name the folder the packages lie in: it may hold anything else.
     """
     folder.mkdir(parents=True, exist_ok=True)
     for name in ("labapps", "labhelpers", "labsandbox"):
