@@ -32,13 +32,9 @@ def reconcile(
         and (pod.get("status") or {}).get("podIP")
         and objects.phase(pod) not in ("Succeeded", "Failed")
     ]
-    chosen.sort(key=lambda pod: _address_key(pod["status"]["podIP"]))
+    chosen.sort(key=lambda pod: str(pod["status"]["podIP"]))  # As text: the original does.
     own = [s for s in slices if s["metadata"].get("labels", {}).get(MANAGED_BY) == _MANAGER]
     return [*_endpoints(service, chosen, endpoints, now), *_slices(service, chosen, own, now)]
-
-
-def _address_key(address: str) -> tuple[int, ...]:
-    return tuple(int(part) if part.isdigit() else 0 for part in address.split("."))
 
 
 def _serves(service: Object, pod: Object) -> bool:

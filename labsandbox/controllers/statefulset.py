@@ -163,11 +163,13 @@ def _revision_for(sts: Object, number: int, current: str, update: str) -> str:
     strategy = sts["spec"].get("updateStrategy") or {}
     if strategy.get("type") == "OnDelete":
         return update
-    partition = (strategy.get("rollingUpdate") or {}).get("partition") or 0
-    status = sts.get("status") or {}
     start = (sts["spec"].get("ordinals") or {}).get("start", 0)
-    is_old = number < start + (status.get("currentReplicas") or 0) and current != update
-    return current if number < start + partition or is_old else update
+    rolling = strategy.get("rollingUpdate")
+    if rolling is None:
+        kept = (sts.get("status") or {}).get("currentReplicas") or 0
+    else:
+        kept = rolling.get("partition") or 0
+    return current if number < start + kept else update
 
 
 def _roll(
