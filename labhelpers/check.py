@@ -126,4 +126,4 @@ def _show(record: Mapping[str, Any]) -> None:
         f"{html.escape(text)}</div>"
     )
     bundle = {MIME: dict(record), "text/html": body, "text/plain": text}
-    display(bundle, raw=True)  # type: ignore[no-untyped-call]
+    display(bundle, raw=True)

@@ -51,6 +51,7 @@ BAD: list[tuple[Rule, dict[str, str], str]] = [
     (rules.tests_say_what_they_show, {"tests/test_a.py": "def test_" + "it():\n    pass"}, "show"),
     (rules.modules_say_why, {"labhelpers/a.py": "x = 1"}, "why it exists"),
     (rules.modules_say_why, {"labhelpers/a.py": '"""A."""\ndef f():\n    pass'}, "no sentence"),
+    (rules.modules_say_why, {"labapps/a.py": '"""A."""\n__all__ = ["gone"]'}, "does not exist"),
 ]
 
 
