@@ -134,7 +134,7 @@ async def time_creation(client: Client, cluster: Object, kubeconfig: Path | None
     begin = time.perf_counter()
     if kubeconfig:
         kubectl = await asyncio.create_subprocess_exec(
-            *("kubectl", "apply", "--validate=false", "-f", "-"),
+            *("kubectl", "apply", "-f", "-"),
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             env={**os.environ, "KUBECONFIG": str(kubeconfig)},
