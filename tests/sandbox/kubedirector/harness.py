@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import http.server
 import os
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -20,7 +23,10 @@ from labsandbox.client.resources import (
     KDCLUSTERS,
     NAMESPACES,
     PODS,
+    PVCS,
     SERVICEACCOUNTS,
+    SERVICES,
+    STATEFULSETS,
 )
 from tests.sandbox.conftest import ROOT, ApiServer
 
@@ -244,3 +250,47 @@ class Platform:
         labels = {"kubedirector.hpe.com/cmType": kind} if kind else {}
         body = {"metadata": {"name": name, "labels": labels}, "data": {"model-version": "1"}}
         return self.create(CONFIGMAPS, body, namespace)
+
+    def patch_roles(self, name: str, namespace: str, roles: list[Object]) -> None:
+        """Change the roles of a kdcluster."""
+        self.patch(KDCLUSTERS, name, namespace, {"spec": {"roles": roles}})
+
+    def delete_cluster(self, name: str, namespace: str) -> None:
+        """Delete a kdcluster."""
+        self.run(self.client.delete(KDCLUSTERS, name, namespace))
+
+    def is_empty(self, namespace: str) -> bool:
+        """Say whether nothing that belongs to kdclusters is left in a namespace."""
+        kinds = (KDCLUSTERS, STATEFULSETS, PODS, SERVICES, PVCS)
+        return not any(self.run(self.client.list(kind, namespace)) for kind in kinds)
+
+    def count_pod_folders(self) -> int:
+        """Return how many pods the node keeps folders of."""
+        return sum(1 for _ in (self.state / "node" / "pods").glob("*"))
+
+    @contextlib.contextmanager
+    def serve(self, text: str) -> Iterator[str]:
+        """Serve a text over HTTP; yield its URL."""
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                self.send_response(200)
+                self.send_header("Content-Length", str(len(text)))
+                self.end_headers()
+                if self.command == "GET":
+                    self.wfile.write(text.encode())
+
+            do_HEAD = do_GET
+
+            def log_message(self, format: str, *words: Any) -> None:
+                pass
+
+        server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}/file.txt"
+        finally:
+            server.shutdown()
+            server.server_close()
+            thread.join()
