@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import requests
 import yaml
 from kubernetes import client, config
 
@@ -13,7 +14,17 @@ from labhelpers.live import Live
 from labhelpers.settings import settings
 from labhelpers.wait import WaitTimeout, wait
 
-__all__ = ["KUBEDIRECTOR", "Clients", "apply", "connect", "endpoints", "token", "wait_configured"]
+__all__ = [
+    "KUBEDIRECTOR",
+    "Clients",
+    "apply",
+    "apply_config_map",
+    "caller",
+    "connect",
+    "endpoints",
+    "token",
+    "wait_configured",
+]
 
 # group, version and plural: how the official client names a custom resource
 KUBEDIRECTOR = {"group": "kubedirector.hpe.com", "version": "v1beta1"}
@@ -72,6 +83,31 @@ def apply(clients: Clients, plural: str, manifest: dict[str, Any]) -> dict[str, 
             name=manifest["metadata"]["name"], body=manifest, **where
         )
     return made
+
+
+def apply_config_map(
+    clients: Clients, name: str, data: dict[str, str], labels: dict[str, str]
+) -> None:
+    """Create a ConfigMap, or replace the one that is there."""
+    body = client.V1ConfigMap(metadata=client.V1ObjectMeta(name=name, labels=labels), data=data)
+    try:
+        clients.core.create_namespaced_config_map(clients.namespace, body)
+    except client.ApiException as error:
+        if error.status != 409:
+            raise
+        clients.core.replace_namespaced_config_map(name, clients.namespace, body)
+
+
+def caller(clients: Clients, kdcluster: str, role: str, port: int) -> tuple[requests.Session, str]:
+    """Return a session that carries the role's token and trusts the gateway, and the address."""
+    http = requests.Session()
+    # Else REQUESTS_CA_BUNDLE, where a site sets it, would win over the platform's certificate.
+    http.verify, http.trust_env = str(settings().ca), False
+    http.headers["X-Auth-Token"] = token(clients, kdcluster, role)
+    found = wait(
+        f"an address for {kdcluster}", lambda: endpoints(clients, kdcluster, role).get(port)
+    )
+    return http, str(found)
 
 
 def wait_configured(clients: Clients, name: str, deadline: float = 180) -> dict[str, Any]:

@@ -40,7 +40,6 @@ import json
 import numpy as np
 import pandas as pd
 import skops.io
-from pyspark.sql import functions as F
 
 from labhelpers import show
 from labhelpers import spark as spark_helper
@@ -101,14 +100,21 @@ check(
 # %%
 names = ["work", "start_latitude", "start_longitude", "end_latitude", "end_longitude",
          "trip_distance", "weekday", "hour"]
-months = [f"month_{number}" for number in range(1, 7)]
-columns = [F.col(name).cast("double") for name in [*names, "duration"]]
-columns += [(F.col("month") == number + 1).cast("double").alias(m) for number, m in enumerate(months)]
-names += months
-zones = spark.read.csv(str(zones_file()), header=True).selectExpr("LocationID AS PULocationID", "Borough")
-rides = trips.join(zones, "PULocationID").select(*columns, F.col("Borough").alias("borough"))
+columns = [f"double({name}) AS {name}" for name in names]
+columns += [f"double(month = {number}) AS month_{number}" for number in range(1, 7)]
+names += [f"month_{number}" for number in range(1, 7)]
+recipe = f"""SELECT {", ".join(columns)}, double(duration) AS duration, Borough AS borough
+    FROM trips JOIN zones ON PULocationID = LocationID"""
+(code / "features.sql").write_text(recipe, "utf-8")
+
+# %% [markdown]
+# The **recipe** is text, and it lies on the project repository beside the code: when the next month
+# arrives, its features are made by the same lines.
 
 # %%
+trips.createOrReplaceTempView("trips")
+spark.read.csv(str(zones_file()), header=True).createOrReplaceTempView("zones")
+rides = spark.sql(recipe)
 frame = rides.sample(fraction=min(1.0, sample / rows), seed=seed).toPandas()
 feature_file = features / f"rides-v{handed['version']}.parquet"
 frame.to_parquet(feature_file)

@@ -37,12 +37,9 @@ import hashlib
 import json
 from datetime import UTC, datetime
 
-import requests
-from kubernetes import client
-
 from labhelpers.check import begin, check
 from labhelpers.cleanup import labels, remove
-from labhelpers.cluster import apply, connect, endpoints, token, wait_configured
+from labhelpers.cluster import apply, apply_config_map, caller, connect, wait_configured
 from labhelpers.quiz import quiz
 from labhelpers.settings import settings
 from labhelpers.show import table
@@ -135,35 +132,17 @@ lineage = {
 }
 
 # %%
-model = client.V1ConfigMap(
-    metadata=client.V1ObjectMeta(
-        name=config_name, labels=labels("core/05") | {"kubedirector.hpe.com/cmType": "model"}
-    ),
-    data={
-        "name": model_name,
-        "model-version": model_version,
-        "description": "Seconds a taxi ride in New York takes",
-        "modelType": "kubedirector",
-        "path": f"{repository}/models/{place.user}/{card['file']}",
-        "scoring-path": f"{repository}/code/{place.user}/score_rides.py",
-        "features": json.dumps(card["features"]),
-    }
-    | lineage,
-)
-
-# %%
-def register(config_map: client.V1ConfigMap) -> None:
-    try:
-        k8s.core.create_namespaced_config_map(k8s.namespace, config_map)
-    except client.ApiException as error:
-        if error.status != 409:  # 409: registered before; what is new replaces it
-            raise
-        k8s.core.replace_namespaced_config_map(
-            config_map.metadata.name, k8s.namespace, config_map
-        )
-
-
-register(model)
+model = {
+    "name": model_name,
+    "model-version": model_version,
+    "description": "Seconds a taxi ride in New York takes",
+    "modelType": "kubedirector",
+    "path": f"{repository}/models/{place.user}/{card['file']}",
+    "scoring-path": f"{repository}/code/{place.user}/score_rides.py",
+    "features": json.dumps(card["features"]),
+} | lineage
+marks = labels("core/05") | {"kubedirector.hpe.com/cmType": "model"}
+apply_config_map(k8s, config_name, model, marks)
 
 # %% [markdown]
 # ```bash
@@ -191,14 +170,9 @@ check(
 # needs from there, and hears of every later change.
 
 # %%
-def role(name: str, members: int, cpu: str, memory: str) -> dict:
-    size = {"cpu": cpu, "memory": memory}
-    return {
-        "id": name,
-        "members": members,
-        "serviceAccountName": "ecp-tenant-member-sa",
-        "resources": {"requests": size, "limits": size},
-    }
+def role(name: str, members: int, **size: str) -> dict:
+    resources = {"requests": size, "limits": size}
+    return {"id": name, "members": members, "resources": resources}
 
 
 manifest = {
@@ -210,7 +184,10 @@ manifest = {
         "appCatalog": "local",
         "namingScheme": "CrNameRole",
         "connections": {"configmaps": [config_name], "secrets": ["hpecp-ext-auth-secret"]},
-        "roles": [role("LoadBalancer", 1, "100m", "256Mi"), role("RESTServer", workers, "250m", "1Gi")],
+        "roles": [
+            role("LoadBalancer", 1, cpu="100m", memory="256Mi"),
+            role("RESTServer", workers, cpu="250m", memory="1Gi"),
+        ],
     },
 }
 
@@ -225,10 +202,7 @@ cluster = wait_configured(k8s, engine)
 # ```
 
 # %%
-address = wait("an address", lambda: endpoints(k8s, engine, "LoadBalancer").get(32700))
-http = requests.Session()
-http.verify, http.trust_env = str(place.ca), False
-http.headers["X-Auth-Token"] = token(k8s, engine, "LoadBalancer")
+http, address = caller(k8s, engine, "LoadBalancer", 32700)
 
 
 def served() -> dict:
@@ -259,8 +233,8 @@ check(
 # engine keeps the loaded model, and says what is wrong with the new one.
 
 # %%
-broken = json.loads(json.dumps(model.data)) | {"path": f"{repository}/models/nowhere.skops"}
-k8s.core.patch_namespaced_config_map(config_name, k8s.namespace, {"data": broken})
+broken = model | {"path": f"{repository}/models/nowhere.skops"}
+apply_config_map(k8s, config_name, broken, marks)
 complaint = wait(
     "the engine to notice",
     lambda: served().get(f"{model_name}/{model_version}", {}).get("error"),
@@ -274,7 +248,7 @@ answer = http.post(
     json={"use_scoring": True, "scoring_args": ride},
     timeout=10,
 )
-register(model)
+apply_config_map(k8s, config_name, model, marks)
 check(
     "The old model answered while the new registration was broken",
     lambda: answer.status_code == 200 and "nowhere" in complaint,
