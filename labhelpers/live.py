@@ -37,7 +37,7 @@ class Live:
 
         bundle = {"text/plain": self._text(), "text/html": self._html()}
         if self._handle is None:
-            self._handle = display(bundle, raw=True, display_id=True)  # type: ignore[no-untyped-call]
+            self._handle = display(bundle, raw=True, display_id=True)
         else:
             self._handle.update(bundle, raw=True)
 

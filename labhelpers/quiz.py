@@ -44,4 +44,4 @@ def quiz(question: str, answers: Sequence[str], right: int, because: str) -> Non
     # The text twin: what a batch run, a diff or a screen reader without widgets finds.
     bundle = box._repr_mimebundle_()
     bundle["text/plain"] = text
-    display(bundle, raw=True)  # type: ignore[no-untyped-call]
+    display(bundle, raw=True)

@@ -209,12 +209,12 @@ def _text(value: Any) -> str:
     """Write a value for people.
 
     >>> _text(1234567), _text(0.12345), _text(None), _text(3.0)
-    ('1,234,567', '0.123', '–', '3')
+    ('1,234,567', '0.12345', '–', '3')
     """
     if value is None or value != value:  # NaN and NaT are unlike themselves
         return "–"
     if isinstance(value, float):
-        return f"{value:,.0f}" if value == int(value) or abs(value) >= 1000 else f"{value:,.3g}"
+        return f"{value:,.0f}" if value == int(value) or abs(value) >= 1000 else f"{value:,.6g}"
     if isinstance(value, int) and not isinstance(value, bool):
         return f"{value:,}"
     return str(value)

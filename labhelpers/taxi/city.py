@@ -125,14 +125,16 @@ def _destinations(
         _scale(pull, HOMES, (1.3, 0.8, 1.0, 1.4)[kind])
         _scale(pull, NIGHTLIFE, (1.3, 0.7, 0.9, 1.3)[kind])
         pull[~manhattan] *= (1.8, 0.9, 0.9, 1.1)[kind]
-        _scale(pull, (132, 138), (0.3, 0.7, 0.75, 0.5)[kind] * drift.airports)
+        _scale(pull, (132, 138), (0.3, 0.6, 0.6, 0.45)[kind] * drift.airports)
         for start in range(zones.COUNT):
             from_airport = area[start] >= 7
             reach = 14.0 if from_airport else 2.3 if manhattan[start] else 3.5
             decay = np.exp(-miles[start] / reach)
             if not from_airport:  # people do ride far to their plane
-                decay[[131, 137]] = np.maximum(decay[[131, 137]], 0.35)
+                decay[[131, 137]] = np.maximum(decay[[131, 137]], 0.10)
                 decay[0] = max(decay[0], 0.25)
+            else:  # few ride from one airport to the other
+                decay[[131, 137]] *= 0.05
             table[kind, start] = _choices(pull * decay, GOALS)
     return table
 

@@ -207,7 +207,7 @@ for number in (2, 3, 4):
     delivered += next(parcels)
     stream.processAllAvailable()
     counting.processAllAvailable()
-    picture.draw(spark.sql(f"{top} LIMIT 6").toPandas(), "Zone", "count", f"Delivery {number}")
+    picture.draw(spark.sql(f"{top} LIMIT 6").toPandas(), "Zone", "count", f"After {number} files")
 counting.stop()
 
 # %% [markdown]
@@ -358,7 +358,9 @@ spark.sql("DELETE FROM rides")
 for clause in ("", "VERSION AS OF 0", f"TIMESTAMP AS OF '{when}'"):
     print(f"{spark.sql(f'SELECT * FROM rides {clause}').count():>12,} rides {clause or 'now'}")
 spark.sql(f"RESTORE TABLE rides TO VERSION AS OF {good}")
-history = spark.sql("DESCRIBE HISTORY rides").select("version", "operation", "operationMetrics")
+history = spark.sql("DESCRIBE HISTORY rides").selectExpr(
+    "version", "string(timestamp) AS time", "operation"
+)
 show.table(history.toPandas(), "The table remembers")
 
 # %% [markdown]
@@ -380,7 +382,7 @@ show.compare(before, after, "To find the rides from JFK, Spark reads")
 refusal("VACUUM within a week", lambda: spark.sql("VACUUM rides RETAIN 0 HOURS"))
 spark.conf.set("spark.databricks.delta.retentionDurationCheck.enabled", False)
 spark.sql("VACUUM rides RETAIN 0 HOURS")
-refusal("version 0", lambda: spark.sql("SELECT * FROM rides VERSION AS OF 0").toPandas())
+refusal("version 0", lambda: spark.sql("SELECT * FROM rides VERSION AS OF 0").collect())
 check(
     "RESTORE brought the rides back, ZORDER reads less, VACUUM removed the orphans",
     lambda: (
