@@ -81,16 +81,19 @@ class Zygote:
         self._process: asyncio.subprocess.Process | None = None
         self._closed = False
 
-    async def start(self) -> None:
-        """Start the process unless it runs; return once its modules are imported."""
+    async def launch(self) -> asyncio.Future[None]:
+        """Start the process unless it runs; the future is done once its modules are imported."""
         async with self._lock:
             if self._closed:
                 raise ForkError("The zygote was closed.")
             if self._control is None:
                 await self._spawn()
-            ready = self._ready
-        assert ready is not None
-        await asyncio.shield(ready)
+            assert self._ready is not None
+            return self._ready
+
+    async def start(self) -> None:
+        """Start the process unless it runs; return once its modules are imported."""
+        await asyncio.shield(await self.launch())
 
     async def _spawn(self) -> None:
         loop = asyncio.get_running_loop()

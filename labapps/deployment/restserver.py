@@ -25,6 +25,7 @@ async def run(place: Place, meta: Configmeta) -> None:
     """Serve until SIGTERM."""
     settings = Settings.from_env()
     zygote = Zygote(_first_modules(meta, place))
+    await zygote.launch()  # the libraries take seconds to import: they come first
     registry = Registry(place, zygote, settings)
     api = Api(registry, Metrics())
     api.tokens, api.host = meta.tokens(), meta.host
