@@ -97,6 +97,7 @@ class Replay:
         for exchange in area.exchanges:
             self._take(plan.before.get(exchange.key, ()), area)
             results.append(self._exchange(area, plan, exchange, comparison))
+        self._take(plan.end, area)
         self._wire.close()
         return results
 
@@ -116,6 +117,9 @@ class Replay:
         self, area: Area, plan: Plan, exchange: Exchange, comparison: Comparison
     ) -> Result:
         result = Result(area.name, exchange.key, (exchange.status, 0))
+        if isinstance(exchange.body, dict) and isinstance(exchange.body.get("metadata"), dict):
+            stem = exchange.body["metadata"].get("generateName")
+            comparison.stems |= {stem} if isinstance(stem, str) and stem else set()
         try:
             answer = self._send(exchange, plan)
         except Exception as error:  # any failure to answer is a result, not the end of the run
@@ -191,6 +195,9 @@ class Replay:
             if name == "Authorization":
                 headers[name] = self._bearer(exchange.user)
             if name in ("Connection", "Host") and exchange.headers.get("Upgrade"):
+                del headers[name]
+            elif name == "Accept-Encoding":
+                # The recording client names it and took it off again before it sent the request.
                 del headers[name]
         headers |= plan.headers.get(exchange.name, {})
         return {name: value for name, value in headers.items() if value}

@@ -72,6 +72,7 @@ class Plan:
     during: dict[str, tuple[Step, ...]] = field(default_factory=dict)
     headers: dict[str, dict[str, str]] = field(default_factory=dict)
     needs: str = ""
+    end: tuple[Step, ...] = ()
 
 
 def config_map(name: str, data: dict[str, str] | None = None, **metadata: Any) -> dict[str, Any]:
@@ -222,6 +223,7 @@ PLANS: dict[str, Plan] = {
                 Until(f"{CRDS}/planets.ex.test.io", "status.conditions.1.status", "True"),
             ),
         },
+        end=(Call("DELETE", f"{CRDS}/planets.ex.test.io"), Until(f"{CRDS}/planets.ex.test.io")),
     ),
     "12-lists-paging-resourceversion": Plan(
         start=(

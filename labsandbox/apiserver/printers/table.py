@@ -18,6 +18,7 @@ from labsandbox.apiserver.printers.custom import custom_columns, custom_row
 from labsandbox.apiserver.printers.pod import pod_conditions, pod_row
 
 META = "meta.k8s.io/v1"
+GENERATION = "deprecated.daemonset.template.generation"
 ROWS: dict[str, Callable[[Json], list[Any]]] = {
     "certificatesigningrequests.certificates.k8s.io": cluster.signing_request_row,
     "clusterrolebindings.rbac.authorization.k8s.io": cluster.binding_row,
@@ -90,7 +91,7 @@ def table(
         conditions = pod_conditions(obj) if is_pod else None
         if conditions:
             row["conditions"] = conditions
-        row["object"] = _row_object(obj, include_object)
+        row["object"] = _row_object(_internal(obj, resource.group_resource), include_object)
         rows.append(row)
     return {
         "kind": "Table",
@@ -127,6 +128,19 @@ def _layout(
 
 def _default_row(obj: Json) -> list[Any]:
     return [name(obj), at(obj, "metadata", "creationTimestamp")]
+
+
+def _internal(obj: Json, group_resource: str) -> Json:
+    """The object as tables see it: without what only one version of the API writes into it."""
+    annotations = at(obj, "metadata", "annotations")
+    if group_resource != "daemonsets.apps" or not annotations or GENERATION not in annotations:
+        return obj
+    metadata = dict(obj["metadata"])
+    kept = {key: value for key, value in annotations.items() if key != GENERATION}
+    metadata["annotations"] = kept
+    if not kept:
+        del metadata["annotations"]
+    return {**obj, "metadata": metadata}
 
 
 def _row_object(obj: Json, include_object: str) -> Json | None:

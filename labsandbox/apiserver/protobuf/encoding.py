@@ -11,6 +11,8 @@ from labsandbox.apiserver.protobuf.tables import Field, Message, find_kind, find
 from labsandbox.apiserver.protobuf.wire import DELIMITED, MAGIC, VARINT
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+# Go writes values that are not pointers even when they are empty.
+EMPTY: dict[str, Any] = {"str": "", "int": 0, "bool": False}
 LIST = {1: Field("metadata", "ListMeta")}
 
 
@@ -49,6 +51,8 @@ class _Writer:
                 parts.append(_field(number, self._bytes(field.type, obj)))
                 continue
             value = obj.get(field.name)
+            if value is None and field.type in EMPTY and not _may_be_absent(field):
+                value = EMPTY[field.type]
             if value is not None:
                 parts.append(self._put(number, field, value))
         return b"".join(parts)
@@ -86,6 +90,10 @@ class _Writer:
             return _int_or_string(value)
         message = find_message(self._version, kind)
         return self.write(message or {}, value if isinstance(value, dict) else {})
+
+
+def _may_be_absent(field: Field) -> bool:
+    return field.is_pointer or field.is_list or field.is_map
 
 
 def _int_or_string(value: int | str) -> bytes:
