@@ -68,7 +68,7 @@ def _priority(name: str, value: int, description: str) -> Json:
 
 def _tracked(resource: ResourceDef, obj: Json) -> Json:
     """Own what a client would have written; the rest is what the server decides."""
-    decided = {key: obj[key] for key in ("spec", "status") if key in obj}
+    decided: Json = {key: obj[key] for key in ("spec", "status") if key in obj}
     if resource.plural != "namespaces":
         return track(resource, None, obj, _MANAGER)
     written = {key: value for key, value in obj.items() if key not in decided}

@@ -21,7 +21,19 @@ if TYPE_CHECKING:
 
 Json = dict[str, Any]
 _LOG = logging.getLogger(__name__)
-_AGE_COLUMN = [{"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"}]
+_AGE_COLUMN = [
+    {
+        "name": "Age",
+        "type": "date",
+        "jsonPath": ".metadata.creationTimestamp",
+        "description": "CreationTimestamp is a timestamp representing the server time when this "
+        "object was created. It is not guaranteed to be set in happens-before order across "
+        "separate operations. Clients may not set this value. It is represented in RFC3339 form "
+        "and is in UTC.\n\nPopulated by the system. Read-only. Null for lists. More info: "
+        "https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md"
+        "#metadata",
+    }
+]
 BUCKET = "customresourcedefinitions.apiextensions.k8s.io"
 
 

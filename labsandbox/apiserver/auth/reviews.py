@@ -21,6 +21,8 @@ from labsandbox.apiserver.verbs.options import Problem, write_options
 from labsandbox.apiserver.verbs.read import respond_object
 
 Json = dict[str, Any]
+_RESOURCE_RULE = ("verbs", "apiGroups", "resources", "resourceNames")
+_PATH_RULE = ("verbs", "nonResourceURLs")
 REVIEW_GROUPS = ("authorization.k8s.io", "authentication.k8s.io")
 
 
@@ -61,6 +63,7 @@ def _attributes(spec: Json) -> Attributes:
         )
     if where is not None:
         return Attributes(where.get("verb") or "", path=where.get("path") or "")
+    assert what is not None
     return Attributes(
         what.get("verb") or "",
         what.get("group") or "",
@@ -128,11 +131,9 @@ def _rules(api: Api, request: Request, obj: Json) -> None:
     resources, paths = [], []
     for rule in rules:
         if rule.get("resources"):
-            keys = ("verbs", "apiGroups", "resources", "resourceNames")
-            resources.append({key: rule[key] for key in keys if rule.get(key)})
+            resources.append({key: rule[key] for key in _RESOURCE_RULE if rule.get(key)})
         if rule.get("nonResourceURLs"):
-            keys = ("verbs", "nonResourceURLs")
-            paths.append({key: rule[key] for key in keys if rule.get(key)})
+            paths.append({key: rule[key] for key in _PATH_RULE if rule.get(key)})
     status: Json = {"resourceRules": resources, "nonResourceRules": paths, "incomplete": False}
     if missing:
         status["evaluationError"] = ", ".join(missing)

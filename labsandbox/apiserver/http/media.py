@@ -138,7 +138,7 @@ def write_yaml(value: Any) -> bytes:
     import yaml
 
     text: str = yaml.dump(
-        value, Dumper=_dumper(), default_flow_style=False, sort_keys=True, width=10**6,
+        value, Dumper=_dumper(), default_flow_style=False, sort_keys=True, width=80,
         allow_unicode=True,
     )  # fmt: skip
     return text.encode()
@@ -153,7 +153,7 @@ def _dumper() -> Any:
         def ignore_aliases(self, data: Any) -> bool:
             return True
 
-    resolver = yaml.resolver.Resolver()
+    resolver: Any = yaml.resolver.Resolver()
 
     def represent(dumper: Any, text: str) -> Any:
         style = None

@@ -8,6 +8,7 @@ answer to methods HTTP has never heard of.
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -16,6 +17,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from labsandbox.apiserver.status import method_not_allowed
 
+_METHOD = re.compile(rb"[A-Za-z-]{1,32} /")
 Subject = tuple[str, tuple[str, ...]]
 """Common name and organisations."""
 
@@ -82,7 +84,10 @@ class Connection(HttpToolsProtocol):
             if self.cycle is not None:
                 self.cycle.keep_alive = False
         except httptools.HttpParserInvalidMethodError:
-            self._refuse_method()
+            if _METHOD.match(data):
+                self._refuse_method()
+            else:
+                self.send_400_response("Invalid HTTP request received.")
         except httptools.HttpParserError:
             self.send_400_response("Invalid HTTP request received.")
 

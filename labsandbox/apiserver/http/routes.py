@@ -32,7 +32,8 @@ async def route(api: Api, request: Request) -> Response | None:
         return await answer_path(api, request)
     resource = api.catalog.find(request.group, request.version, request.resource)
     if resource is None or not _scope_fits(resource, request):
-        if request.group and not api.catalog.versions(request.group):
+        is_custom = resource is not None and resource.custom is not None
+        if is_custom or (request.group and not api.catalog.versions(request.group)):
             return not_found_page()
         raise no_such_path()
     if resource.custom is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from labsandbox.apiserver.openapi.schemas import V2, V3, kind_name
@@ -185,7 +185,7 @@ def resource_paths(resource: ResourceDef, prefix: str) -> Iterator[tuple[str, Js
 def _item(
     path: str,
     builder: _Builder,
-    verbs: list[str],
+    verbs: Sequence[str],
     sub: Subresource | None,
     shared: list[Json],
     namespaced: bool | None = None,

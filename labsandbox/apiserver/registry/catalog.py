@@ -114,7 +114,7 @@ def _from_row(row: dict[str, object]) -> ResourceDef:
         verbs=tuple(row.get("verbs") or STANDARD_VERBS),  # type: ignore[arg-type]
         subresources=subresources,
         strategy=_strategy(plural, subresources),
-        storage=tuple(storage) if isinstance(storage, list) else None,  # type: ignore[arg-type]
+        storage=tuple(storage) if isinstance(storage, list) else None,
         storage_hash=str(hashed) if hashed else None,
     )
 

@@ -56,6 +56,9 @@ class Store:
         self.listeners: list[Listener] = []
         self.progress: set[asyncio.Event] = set()
         self.compacted = self._database.number("compacted")
+        """Lists at revisions before this one are no longer possible."""
+        self.forgotten = self.compacted
+        """Watches from revisions before this one are no longer possible."""
         self.revision = max(self._database.number("revision"), 1)
         self._next = self.revision
         self._load()
@@ -230,11 +233,12 @@ class Store:
     # compaction
 
     async def compact(self, revision: int | None = None) -> int:
-        """Forget the past up to `revision` (now when None) in memory and on disk."""
+        """Cut the history on disk up to `revision` (now when None).
+
+        Open and resumed watches are served from memory and do not notice.
+        """
         target = min(self.revision if revision is None else revision, self.revision)
         self.compacted = max(self.compacted, target)
-        for bucket in self._buckets.values():
-            bucket.compact(target)
         garbage: list[int] = []
         while self._superseded and self._superseded[0][0] <= target:
             garbage.append(self._superseded.popleft()[1])
@@ -248,6 +252,12 @@ class Store:
         await done
         return target
 
+    def forget(self, revision: int) -> None:
+        """Drop the past up to `revision` from memory too."""
+        self.forgotten = max(self.forgotten, revision)
+        for bucket in self._buckets.values():
+            bucket.compact(revision)
+
     async def compact_older_than(self, seconds: float, most: int) -> None:
         """Keep the changes of the last `seconds`, and never more than `most`."""
         now = time.monotonic()
@@ -259,7 +269,8 @@ class Store:
         if kept > most:
             revisions = sorted(c.revision for b in self._buckets.values() for c in b.changes)
             target = max(target, revisions[kept - most])
-        if target > self.compacted:
+        if target > self.forgotten:
+            self.forget(target)
             await self.compact(target)
 
     def close(self) -> None:

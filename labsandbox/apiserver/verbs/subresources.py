@@ -8,7 +8,7 @@ from labsandbox.apiserver.api import Api
 from labsandbox.apiserver.http.request import Request
 from labsandbox.apiserver.http.response import Response
 from labsandbox.apiserver.registry import ResourceDef
-from labsandbox.apiserver.status import method_not_allowed, no_such_path
+from labsandbox.apiserver.status import method_not_allowed, no_such_path, not_found
 from labsandbox.apiserver.verbs.patch import patch
 from labsandbox.apiserver.verbs.read import get
 from labsandbox.apiserver.verbs.update import update
@@ -22,6 +22,8 @@ async def subresource(api: Api, request: Request, resource: ResourceDef) -> Resp
     """Answer a request for a subresource."""
     name = request.subresource
     found = resource.subresources.get(name)
+    if found is None and resource.custom is not None:
+        raise not_found(resource, request.name)
     if found is None or (len(request.parts) > 3 and name != "proxy"):
         raise no_such_path()
     if resource.namespaced and not request.namespace:

@@ -88,7 +88,7 @@ def bookmark(
 
 def initial_end(resource: ResourceDef) -> dict[str, str]:
     """Annotations of the bookmark that ends the initial events."""
-    blueprint = {
+    blueprint: Json = {
         "kind": resource.kind_of_list,
         "apiVersion": resource.api_version,
         "metadata": {},

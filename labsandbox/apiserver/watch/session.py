@@ -89,7 +89,8 @@ class _Session:
         self.options = options
         self.revision = revision
         self.form = FormRenderer(request, resource, accepted) if accepted.form else None
-        self.connection: Any = request.connection
+        connection: Any = request.connection
+        self.connection = connection
         self.ended = asyncio.get_running_loop().create_future()
         namespace = request.in_namespace or None
         if not resource.namespaced:
@@ -99,7 +100,7 @@ class _Session:
             namespace,
             options.selection,
             revision,
-            self.connection.transport,
+            connection.transport,
             self.form or plain_renderer(resource),
             self.end,
         )
@@ -114,7 +115,7 @@ class _Session:
         wants_state = wants_state or bool(self.options.send_initial)
         if not wants_state and self.revision == 0:
             self.watcher.revision = store.revision
-        elif not wants_state and self.revision < store.compacted:
+        elif not wants_state and self.revision < store.forgotten:
             self._too_old()
             return
         self.connection.on_lost = self.end
@@ -228,6 +229,6 @@ class _Session:
 
     def _too_old(self) -> None:
         error = expired(
-            f"too old resource version: {self.revision} ({self.api.store.compacted + 1})"
+            f"too old resource version: {self.revision} ({self.api.store.forgotten + 1})"
         )
         self.watcher.write(event("ERROR", orjson.dumps(error.body())))
