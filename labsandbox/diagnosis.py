@@ -15,8 +15,9 @@ import psutil
 
 from labsandbox import ports, sandbox
 from labsandbox.client import ApiError, Client, ClientError, Object
-from labsandbox.client.resources import EVENTS, KDCLUSTERS, NAMESPACES, PODS, SERVICES
+from labsandbox.client.resources import KDCLUSTERS, NAMESPACES, PODS, SERVICES
 from labsandbox.gateway import mapping
+from labsandbox.kubedirector import diagnose
 from labsandbox.state import State
 
 _ASK_SECONDS = 10
@@ -64,8 +65,8 @@ async def _tables(place: State) -> dict[str, list[list[str]]]:
         services = await client.list(SERVICES, labels=f"{mapping.LABEL}=true")
     return {
         "KubeDirector clusters": [
-            ["namespace", "name", "app", "state"],
-            *([*_named(one), one["spec"]["app"], _state(one)] for one in clusters),
+            ["namespace", "name", "app", "state", "ready", "problem"],
+            *([*_named(one), one["spec"]["app"], *_state(one)] for one in clusters),
         ],
         "Pods": [
             ["namespace", "pods", "phases"],
@@ -89,8 +90,13 @@ def _named(obj: Object) -> list[str]:
     return [obj["metadata"]["namespace"], obj["metadata"]["name"]]
 
 
-def _state(cluster: Object) -> str:
-    return str((cluster.get("status") or {}).get("state") or "new")
+def _state(cluster: Object) -> list[str]:
+    status = cluster.get("status") or {}
+    return [
+        str(status.get("state") or "new"),
+        str(status.get("readyMembers") or ""),
+        str(status.get("problem") or ""),
+    ]
 
 
 def _phases(pods: list[Object]) -> dict[str, Counter[str]]:
@@ -174,14 +180,37 @@ async def _ask(client: Client) -> list[Finding]:
     findings.append(await _clock(client))
     for pod in await client.list(PODS):
         findings += _pod_findings(pod)
+    return findings + await _operator_findings(client)
+
+
+async def _operator_findings(client: Client) -> list[Finding]:
     try:
-        clusters = await client.list(KDCLUSTERS)
+        webhook = await diagnose.check_webhook(client)
+        troubled = await diagnose.diagnose_all(client)
     except ApiError as error:
-        cure = "The operator has not started; `labsandbox logs`."
-        return [*findings, Finding(False, f"KubeDirector is there ({error})", cure)]
-    for cluster in clusters:
-        findings.append(await _cluster_finding(client, cluster))
-    return findings
+        cure = "The operator has not started; `labsandbox logs` says why."
+        return [Finding(False, f"KubeDirector is there ({error})", cure)]
+    findings = [
+        Finding(
+            webhook.is_reachable,
+            f"KubeDirector judges manifests at {webhook.url} ({webhook.detail})",
+            "Without it no kdcluster is accepted: `labsandbox down`, then `labsandbox up`.",
+        )
+    ]
+    if not troubled:
+        findings.append(Finding(True, "every kdcluster is as it should be"))
+    return findings + [_cluster_finding(facts) for facts in troubled]
+
+
+def _cluster_finding(facts: diagnose.ClusterFacts) -> Finding:
+    """Say what keeps a kdcluster, with the last words of its members and events."""
+    said = list(facts.hints)
+    for member in facts.members:
+        tail = " ".join(filter(None, (member.problem, member.stderr or member.stdout)))
+        said += [f"{member.pod}: {tail}"] if tail else []
+    said += [f"{event.kind} {event.reason}: {event.message}" for event in facts.events[-3:]]
+    what = f"kdcluster {facts.namespace}/{facts.name} is well ({facts.state}, {facts.ready} ready)"
+    return Finding(False, what, os.linesep.join(said) or "It has only begun; look again.")
 
 
 async def _clock(client: Client) -> Finding:
@@ -208,32 +237,3 @@ def _pod_findings(pod: Object) -> list[Finding]:
             )
         )
     return found
-
-
-async def _cluster_finding(client: Client, cluster: Object) -> Finding:
-    namespace, name = _named(cluster)
-    state = _state(cluster)
-    rollup = (cluster.get("status") or {}).get("memberStateRollup") or {}
-    troubles = sorted(key for key, value in rollup.items() if value)
-    if state == "configured" and not troubles:
-        return Finding(True, f"kdcluster {namespace}/{name} is configured")
-    said = [_tail(member) for member in _members(cluster)]
-    events = await client.list(
-        EVENTS, namespace, fields=f"involvedObject.name={name},involvedObject.namespace={namespace}"
-    )
-    said += [str(event.get("message")) for event in events[-3:]]
-    words = os.linesep.join(filter(None, said)) or "no events yet"
-    what = f"kdcluster {namespace}/{name} is configured (it is {state}; {', '.join(troubles)})"
-    return Finding(False, what, f"What it said last:{os.linesep}{words}")
-
-
-def _members(cluster: Object) -> list[dict[str, Any]]:
-    roles = (cluster.get("status") or {}).get("roles") or []
-    return [member for role in roles for member in role.get("members") or []]
-
-
-def _tail(member: dict[str, Any]) -> str:
-    detail = member.get("stateDetail") or {}
-    parts = ("configErrorDetail", "startScriptStderrMessage", "schedulingErrorMessage")
-    said = " ".join(str(detail[part]) for part in parts if detail.get(part))
-    return f"{member.get('pod')}: {said}" if said else ""
