@@ -11,8 +11,22 @@ from labsandbox.apiserver.cel.values import escape
 Json = dict[str, Any]
 MACROS = ("all", "exists", "exists_one", "map", "filter")
 TYPES = frozenset(
-    """bool bytes double duration dyn google int list map null_type string timestamp type
-    uint""".split()
+    (
+        "bool",
+        "bytes",
+        "double",
+        "duration",
+        "dyn",
+        "google",
+        "int",
+        "list",
+        "map",
+        "null_type",
+        "string",
+        "timestamp",
+        "type",
+        "uint",
+    )
 )
 
 

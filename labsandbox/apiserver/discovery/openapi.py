@@ -17,7 +17,9 @@ from labsandbox.apiserver.status import not_acceptable
 _STARTED = formatdate(time.time(), usegmt=True)
 _YEAR = 365 * 24 * 3600
 _KEPT = 4
-_V2 = "v2"
+_V2, _V2_PROTOBUF = "v2", "v2 protobuf"
+# Clients write the name with an @, which no media type may contain; servers answer with a dot.
+_PROTOBUF = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf"
 
 
 async def answer_openapi(api: Api, request: Request, parts: list[str]) -> Response:
@@ -44,6 +46,8 @@ async def _document(api: Api, key: str) -> bytes | None:
     if found is None:
         if key == _V2:
             found = await asyncio.to_thread(openapi.v2, api.catalog)
+        elif key == _V2_PROTOBUF:
+            found = await asyncio.to_thread(openapi.v2_protobuf, api.catalog)
         else:
             found = await asyncio.to_thread(openapi.v3, api.catalog, key)
         if found is None:
@@ -77,13 +81,15 @@ async def _v3(api: Api, request: Request, path: str) -> Response:
 
 async def _v2(api: Api, request: Request) -> Response:
     accepted = request.headers.get("accept", "") or "*/*"
-    if "json" not in accepted and "*/*" not in accepted:
-        # differs: Swagger 2 is served as JSON only; clients from kubectl 1.29 on do not need more.
-        raise not_acceptable(["application/json"])
-    body = await _document(api, _V2)
+    first = accepted.split(",")[0].split(";")[0].strip().replace("@", ".")
+    binary = first == _PROTOBUF
+    if not binary and "json" not in accepted and "*/*" not in accepted:
+        raise not_acceptable(["application/json", _PROTOBUF])
+    body = await _document(api, _V2_PROTOBUF if binary else _V2)
     assert body is not None
     tag = openapi.whole_hash(api.catalog)
     vary: Headers = [(b"etag", f'"{tag}"'.encode()), (b"vary", b"Accept-Encoding, Accept")]
     if request.headers.get("if-none-match") == f'"{tag}"':
         return Response(304, b"", "", vary)
-    return Response(200, body, headers=[*_served(), *vary], whole=True)
+    media = _PROTOBUF if binary else "application/json"
+    return Response(200, body, media, [*_served(), *vary], whole=True)

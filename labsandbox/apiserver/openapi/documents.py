@@ -8,6 +8,7 @@ from typing import Any
 
 import orjson
 
+from labsandbox.apiserver.openapi.gnostic import encode
 from labsandbox.apiserver.openapi.paths import resource_paths
 from labsandbox.apiserver.openapi.schemas import V2, V3, custom_schemas, published, references
 from labsandbox.apiserver.registry import Catalog, ResourceDef
@@ -172,3 +173,8 @@ def v2(catalog: Catalog) -> bytes:
         [orjson.dumps(head)[:-1], b',"paths":', _join(paths), b',"definitions":', _join(schemas),
          b"}"]
     )  # fmt: skip
+
+
+def v2_protobuf(catalog: Catalog) -> bytes:
+    """The Swagger 2 document in gnostic's protobuf form."""
+    return encode(orjson.loads(v2(catalog)))

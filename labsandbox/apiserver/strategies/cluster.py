@@ -56,5 +56,5 @@ def create_definition(obj: Json) -> None:
     obj["status"] = {
         "conditions": None,
         "acceptedNames": {"plural": "", "kind": ""},
-        "storedVersions": stored,
+        "storedVersions": stored[:1],
     }

@@ -129,7 +129,7 @@ def volume(obj: Json) -> list[FieldError]:
     if not capacity:
         found.append(required("spec.capacity"))
     if "storage" not in capacity or len(capacity) > 1:
-        shown = Raw("core.ResourceList(nil)") if not capacity else capacity
+        shown = capacity or Raw("core.ResourceList(nil)")
         found.append(not_supported("spec.capacity", shown, ("storage",)))
     for kind, text in capacity.items():
         if parse(text).nano <= 0:

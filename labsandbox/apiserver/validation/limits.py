@@ -163,12 +163,10 @@ def _item(limit: Json, kind: str, path: str) -> list[FieldError]:
                 found.append(forbidden(f"{path}.{name}", detail))
             groups.remove(name)
     for group in groups:
-        if group == "maxLimitRequestRatio" and kind == "PersistentVolumeClaim":
-            if not any("storage" in (limit.get(name) or {}) for name in ("min", "max")):
-                detail = (
-                    "either minimum or maximum storage value is required, but neither was provided"
-                )
-                found.append(required(f"{path}.limits", detail))
+        bounded = any("storage" in (limit.get(name) or {}) for name in ("min", "max"))
+        if group == "maxLimitRequestRatio" and kind == "PersistentVolumeClaim" and not bounded:
+            detail = "either minimum or maximum storage value is required, but neither was provided"
+            found.append(required(f"{path}.limits", detail))
         for name in limit.get(group) or {}:
             found += check(name, f"{path}.{group}[{name}]")
             keys[name] = None
@@ -228,10 +226,9 @@ def _order(name: str, amounts: dict[str, Quantity], path: str) -> list[FieldErro
             detail = f"ratio {ratio} is greater than max/min = {most:f}"
             found.append(invalid(where, _bad(ratio), detail))
     default, request = amounts.get("default"), amounts.get("defaultRequest")
-    if default is not None and request is not None and not is_overcommit_allowed(name):
-        if default.nano != request.nano:
-            detail = (
-                f"default value {default} must equal to defaultRequest value {request} in {name}"
-            )
-            found.append(invalid(f"{path}.defaultRequest[{name}]", _bad(request), detail))
+    if default is None or request is None or is_overcommit_allowed(name):
+        return found
+    if default.nano != request.nano:
+        detail = f"default value {default} must equal to defaultRequest value {request} in {name}"
+        found.append(invalid(f"{path}.defaultRequest[{name}]", _bad(request), detail))
     return found

@@ -147,7 +147,10 @@ def _value_from(row: Json, path: str) -> list[FieldError]:
         else:
             found += check_all(f"{path}.{kind}.key", key, names.config_key(key))
     if count == 0:
-        detail = "must specify one of: `fieldRef`, `resourceFieldRef`, `configMapKeyRef` or `secretKeyRef`"
+        detail = (
+            "must specify one of: `fieldRef`, `resourceFieldRef`, `configMapKeyRef` or "
+            "`secretKeyRef`"
+        )
         found.append(invalid(path, "", detail))
     elif row.get("value"):
         found.append(invalid(path, "", "may not be specified when `value` is not empty"))

@@ -348,7 +348,10 @@ def validate_devices(
         if volume is None:
             found.append(not_found(f"{path}.name", name))
         elif "persistentVolumeClaim" not in volume and "ephemeral" not in volume:
-            detail = "can only use volume source type of PersistentVolumeClaim or Ephemeral for block mode"
+            detail = (
+                "can only use volume source type of PersistentVolumeClaim or Ephemeral for block "
+                "mode"
+            )
             found.append(invalid(f"{path}.name", name, detail))
         if not where:
             found.append(required(f"{path}.devicePath"))
