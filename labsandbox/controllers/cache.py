@@ -15,6 +15,9 @@ from labsandbox.client import Client, Informer, Resource, key_of
 Object = dict[str, Any]
 
 _BULKY = ("managedFields",)
+# What no controller asks of a pod. They never write a whole pod back, so it is not missed.
+_POD_BULK = {"tolerations", "securityContext", "imagePullSecrets", "dnsPolicy", "schedulerName"}
+_CONTAINER_KEPT = {"name", "ports", "resources", "restartPolicy"}
 _LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 
 
@@ -61,6 +64,8 @@ class Cache(Informer):
             notes = {k: v for k, v in (meta.get("annotations") or {}).items() if k != _LAST_APPLIED}
             meta["annotations"] = notes
         rest = {} if self.is_partial else obj
+        if self.resource.plural == "pods":
+            rest = _slim_pod(obj)
         head = {"apiVersion": self.resource.api_version, "kind": self.resource.kind}
         return {**rest, **head, "metadata": meta}
 
@@ -100,3 +105,15 @@ class Cache(Informer):
 def _version(obj: Object) -> int:
     text = obj["metadata"].get("resourceVersion") or "0"
     return int(text) if text.isdigit() else 0
+
+
+def _slim_pod(pod: Object) -> Object:
+    spec = {key: value for key, value in pod["spec"].items() if key not in _POD_BULK}
+    for word in ("containers", "initContainers"):
+        if word in spec:
+            spec[word] = [
+                {key: value for key, value in container.items() if key in _CONTAINER_KEPT}
+                for container in spec[word]
+            ]
+    spec["volumes"] = [v for v in spec.get("volumes") or [] if "persistentVolumeClaim" in v]
+    return {**pod, "spec": spec}

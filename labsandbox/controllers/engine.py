@@ -216,7 +216,7 @@ class Engine:
             before["count"] = count
             return
         namespace = meta.get("namespace") or "default"
-        body = {
+        body: Object = {
             "metadata": {"name": f"{meta['name']}.{time.time_ns():x}", "namespace": namespace},
             "involvedObject": {
                 "kind": event.obj["kind"],
@@ -236,8 +236,9 @@ class Engine:
             "reportingComponent": component,
             "reportingInstance": "",
         }
-        created = await self.client.create(EVENTS, body, namespace)
-        self._told[key] = {"metadata": created["metadata"], "count": 1}
+        await self.client.create(EVENTS, body, namespace)
+        where = {"name": body["metadata"]["name"], "namespace": namespace}
+        self._told[key] = {"metadata": where, "count": 1}
         if len(self._told) > 1000:
             self._told.pop(next(iter(self._told)))
 

@@ -113,6 +113,7 @@ class Recorder:
             },
             namespace,
         )
-        self._seen[key] = {"metadata": created["metadata"], "count": 1}
+        where = {"name": created["metadata"]["name"], "namespace": namespace}
+        self._seen[key] = {"metadata": where, "count": 1}
         if len(self._seen) > _REMEMBERED:
             self._seen.pop(next(iter(self._seen)))
