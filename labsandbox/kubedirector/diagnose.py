@@ -161,7 +161,17 @@ def _describe_member(role: str, member: Object, pod: Object | None) -> MemberFac
         pod=member["pod"],
         state=member["state"],
         container=detail.get("lastKnownContainerState") or "unknown",
-        problem=detail.get("configErrorDetail") or detail.get("schedulingErrorMessage") or "",
+        problem=next(
+            filter(
+                None,
+                (
+                    detail.get("configErrorDetail"),
+                    detail.get("schedulingErrorMessage"),
+                    detail.get("containerMessage"),
+                ),
+            ),
+            "",
+        ),
         stdout=detail.get("startScriptStdoutMessage") or "",
         stderr=detail.get("startScriptStderrMessage") or "",
         pod_phase=status.get("phase") or ("absent" if pod is None else "unknown"),

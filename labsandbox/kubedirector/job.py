@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 _FIRST_LOOK, _NEXT_LOOKS = 2, 15
 _PATIENCE = 30
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0
-_SILENT_FAILURES = 3
+_COMPLAINTS = (3, 30, 300)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +73,7 @@ async def carry_out(
             answer = await _ask(client, task, seconds)
         except _Interrupted as error:
             failures += 1
-            if failures == _SILENT_FAILURES:
+            if failures in _COMPLAINTS:
                 complain(f"{task.job.kind} of member{{{task.job.pod}}} cannot start: {error}")
             await asyncio.sleep(pause)
             pause = min(pause * 2, _LONGEST_PAUSE)

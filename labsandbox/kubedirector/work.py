@@ -27,7 +27,7 @@ from labsandbox.kubedirector.store import Store
 
 log = logging.getLogger(__name__)
 
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 30.0
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 10.0
 _AT_ONCE = 16
 
 Key = tuple[str, str]  # namespace and name of a kdcluster

@@ -21,7 +21,7 @@ from labsandbox.kubedirector.model import (
 )
 from labsandbox.kubedirector.reconcile import container, member, notify, report, role, service
 from labsandbox.kubedirector.reconcile.context import Context, load_roles
-from labsandbox.kubedirector.reconcile.plan import Bump, Create, Note, Observed, Patch, Plan
+from labsandbox.kubedirector.reconcile.plan import Bump, Create, Delete, Note, Observed, Patch, Plan
 from labsandbox.kubedirector.reconcile.restore import restore
 from labsandbox.kubedirector.reconcile.rollup import sum_up
 
@@ -127,9 +127,12 @@ def _sync_backup(observed: Observed, plan: Plan, status: Object) -> None:
         plan.annotations[ANNOTATION_BACKUP] = "true"
     elif not wanted and known == "true":
         plan.annotations[ANNOTATION_BACKUP] = "false"
-    if not wanted:
-        return
     name = cluster["metadata"]["name"]
+    if not wanted:
+        if observed.backup is not None:
+            failure = "failed to delete the backup of the status"
+            plan.actions.append(Delete(KDSTATUSBACKUPS, name, failure))
+        return
     failure = "failed to back the status up"
     if observed.backup is None:
         meta = {
@@ -142,7 +145,7 @@ def _sync_backup(observed: Observed, plan: Plan, status: Object) -> None:
     elif observed.backup["spec"].get("statusBackup") != status:
         patch = {
             "metadata": {"ownerReferences": [owner_reference(cluster)]},
-            "spec": {"statusBackup": status},
+            "spec": {"statusBackup": {"restoreProgress": None} | status},
         }
         plan.actions.append(Patch(KDSTATUSBACKUPS, name, patch, failure))
 

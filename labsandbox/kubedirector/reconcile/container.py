@@ -17,6 +17,8 @@ from labsandbox.kubedirector.model import (
 )
 from labsandbox.kubedirector.reconcile.context import FINAL, Context, detail_of
 
+_STARTING = ("", "ContainerCreating", "PodInitializing")
+
 
 def container_id(pod: Object | None) -> str:
     """Return the id of a pod's application container; empty when there is none."""
@@ -41,6 +43,7 @@ def check_containers(ctx: Context) -> None:
         for key, value in (
             ("schedulingErrorMessage", _scheduling_error(pod)),
             ("storageInitProgress", _storage_progress(pod, detail["lastKnownContainerState"])),
+            ("containerMessage", _trouble(pod)),
         ):
             detail.pop(key, None)
             if value:
@@ -106,6 +109,21 @@ def _storage_progress(pod: Object | None, state: str) -> str | None:
     if "running" in init:
         return "copying the persisted directories of the image to the volume"
     return "storage initialization has not started yet"
+
+
+def _trouble(pod: Object | None) -> str | None:
+    """Return why a container does not run, when it should."""
+    own = _app_status(pod)
+    state = own.get("state") or {}
+    waiting, ended = state.get("waiting") or {}, state.get("terminated") or {}
+    reason = waiting.get("reason") or ""
+    ended = ended or (own.get("lastState") or {}).get("terminated") or {}
+    if "running" in state or (reason in _STARTING and not ended):
+        return None
+    if ended:
+        code = f"exit code {ended.get('exitCode')}"
+        return f"container ended: {ended.get('reason') or 'Error'} ({code})"
+    return f"container cannot start: {reason} {waiting.get('message') or ''}".rstrip()
 
 
 def _app_status(pod: Object | None) -> Object:

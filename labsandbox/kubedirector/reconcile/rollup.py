@@ -73,7 +73,11 @@ def _add(flags: dict[str, bool], member: Object) -> None:
 
 def _problem(member: Object) -> str:
     detail = member.get("stateDetail") or {}
-    text = detail.get("configErrorDetail") or detail.get("schedulingErrorMessage")
+    texts = [
+        detail.get(key)
+        for key in ("configErrorDetail", "schedulingErrorMessage", "containerMessage")
+    ]
+    text = next(filter(None, texts), None)
     if not text and member["state"] in (CONFIGURED, CONFIG_ERROR):
         container = detail.get("lastKnownContainerState")
         text = f"container is {container}" if container in (TERMINATED, ABSENT) else None

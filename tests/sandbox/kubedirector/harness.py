@@ -210,7 +210,7 @@ class Platform:
             env={**os.environ, "KUBECONFIG": str(self.server.kubeconfig)},
         )
 
-    def make_app(self, namespace: str, **changes: Any) -> None:
+    def make_app(self, namespace: str, name: str = "test", **changes: Any) -> None:
         """Create a small app with two roles in a namespace."""
         spec: Object = {
             "label": {"name": "Test"},
@@ -231,7 +231,7 @@ class Platform:
                 "roleServices": [{"roleID": "one", "serviceIDs": ["web"]}],
             },
         }
-        self.create(KDAPPS, {"metadata": {"name": "test"}, "spec": spec | changes}, namespace)
+        self.create(KDAPPS, {"metadata": {"name": name}, "spec": spec | changes}, namespace)
 
     def make_cluster(
         self, name: str, namespace: str, *, many: int = 0, behaviour: str = "", **spec: Any

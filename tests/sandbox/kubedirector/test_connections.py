@@ -102,3 +102,23 @@ def test_member_in_config_error_is_set_up_again_when_a_connection_changes() -> N
     assert world.member()["state"] == "configured"
     assert world.jobs[-1].attempt
     assert world.status["problem"] == ""
+
+
+def test_clusters_that_connect_to_each_other_come_to_rest() -> None:
+    def other(generation: int, processed: int) -> dict[str, object]:
+        return {
+            "metadata": {"name": "other", "generation": generation},
+            "spec": {"connections": {"clusters": ["training"]}},
+            "status": {"specGenerationToProcess": processed},
+        }
+
+    world = World(make_cluster(connections={"clusters": ["other"]}))
+    world.connected["clusters"] = {"other": other(1, 1), "training": world.cluster}
+    world.settle()
+    before = world.status["lastConnectionHash"]
+    world.connected["clusters"]["other"] = other(1, 2)
+    world.settle()
+    assert world.status["lastConnectionHash"] == before
+    world.connected["clusters"]["other"] = other(2, 3)
+    world.settle()
+    assert world.status["lastConnectionHash"] != before

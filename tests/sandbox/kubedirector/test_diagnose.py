@@ -53,6 +53,18 @@ def test_pod_that_fits_nowhere_is_explained(platform: Platform, namespace: str) 
     assert facts.members[0].problem
 
 
+def test_program_that_ends_at_once_is_explained(platform: Platform, namespace: str) -> None:
+    platform.make_app(namespace, name="broken", defaultImageRepoTag="test/broken:1.0")
+    platform.make_cluster("c", namespace, app="broken")
+    platform.wait(
+        lambda: (platform.cluster("c", namespace).get("status") or {}).get("problem"),
+        "the problem has a name",
+    )
+    facts = platform.run(diagnose(platform.client, namespace, "c"))
+    assert "container ended: Error (exit code 9)" in facts.members[0].problem
+    assert not facts.is_fine
+
+
 def test_webhook_is_tried(platform: Platform) -> None:
     facts = platform.run(check_webhook(platform.client))
     assert facts.is_reachable
