@@ -40,6 +40,8 @@ async def route(api: Api, request: Request) -> Response | None:
         warning = resource.custom.deprecation_warning(resource.version)
         if warning:
             request.warnings.append(warning)
+    if resource.plural == "componentstatuses":
+        request.warnings.append("v1 ComponentStatus is deprecated in v1.19+")
     if request.subresource:
         return await subresource(api, request, resource)
     return await _verb(api, request, resource)

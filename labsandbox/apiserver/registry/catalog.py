@@ -51,17 +51,22 @@ _GENERATION = {
     "customresourcedefinitions",
     "endpointslices",
 }
-_UPDATE_CREATES = {"leases", "events", "endpoints", "services", "limitranges"}
-_CONDITIONAL = {
-    "customresourcedefinitions",
+_UPDATE_CREATES = {
     "leases",
-    "priorityclasses",
+    "events",
+    "endpoints",
+    "services",
+    "limitranges",
     "roles",
     "rolebindings",
     "clusterroles",
     "clusterrolebindings",
-    "ingressclasses",
+}
+_CONDITIONAL = {
+    "customresourcedefinitions",
+    "leases",
     "poddisruptionbudgets",
+    "controllerrevisions",
     "apiservices",
     "csinodes",
     "csidrivers",
@@ -69,6 +74,10 @@ _CONDITIONAL = {
     "flowschemas",
     "prioritylevelconfigurations",
     "runtimeclasses",
+    "validatingwebhookconfigurations",
+    "mutatingwebhookconfigurations",
+    "validatingadmissionpolicies",
+    "validatingadmissionpolicybindings",
 }
 
 
@@ -79,7 +88,7 @@ def _strategy(plural: str, subresources: dict[str, Subresource]) -> Strategy:
         graceful=plural == "pods",
         status="status" in subresources,
         update_creates=plural in _UPDATE_CREATES,
-        unconditional_update=True,
+        unconditional_update=plural not in _CONDITIONAL,
     )
 
 

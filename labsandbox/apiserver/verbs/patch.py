@@ -37,7 +37,7 @@ from labsandbox.apiserver.verbs.objects import full_object, now
 from labsandbox.apiserver.verbs.options import Problem, WriteOptions, invalid_options, write_options
 from labsandbox.apiserver.verbs.read import respond, respond_object
 from labsandbox.apiserver.verbs.unusable import unusable_document, unusable_patch
-from labsandbox.apiserver.verbs.update import check_name, finish
+from labsandbox.apiserver.verbs.update import check_may_create, check_name, finish
 
 Json = dict[str, Any]
 JSON_PATCH = "application/json-patch+json"
@@ -220,6 +220,7 @@ async def _apply_new(
             f"uid mismatch: the provided object specified uid {uid}, "
             "and no existing object was found",
         )
+    check_may_create(api, request)
     obj = _applied(request, resource, None, value, options)
     check_address(obj, resource, request.in_namespace)
     return await create_object(

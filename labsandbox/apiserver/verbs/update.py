@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from dataclasses import replace as replace_fields
 from typing import Any
 
 from labsandbox.apiserver.api import Api
+from labsandbox.apiserver.auth.authorization import attributes_of, check
 from labsandbox.apiserver.auth.escalation import check_escalation
 from labsandbox.apiserver.http.media import accept
 from labsandbox.apiserver.http.request import Request
@@ -14,7 +16,7 @@ from labsandbox.apiserver.kinds import shape_of, validate_update
 from labsandbox.apiserver.patch import settle
 from labsandbox.apiserver.registry import ResourceDef
 from labsandbox.apiserver.registry.conversion import to_storage
-from labsandbox.apiserver.status import StatusError, bad_request, conflict, invalid, not_found
+from labsandbox.apiserver.status import bad_request, conflict, invalid, not_found
 from labsandbox.apiserver.store import Record, Stale
 from labsandbox.apiserver.strategies import prepare_update
 from labsandbox.apiserver.verbs.admit import mutate, validate
@@ -26,9 +28,14 @@ from labsandbox.apiserver.verbs.options import Problem, WriteOptions, write_opti
 from labsandbox.apiserver.verbs.read import respond, respond_object
 
 Json = dict[str, Any]
-Change = Callable[[Json], Awaitable[Json] | Json]
 _TRIES = 50
 _KEPT = ("creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "uid")
+
+
+def check_may_create(api: Api, request: Request) -> None:
+    """An update or apply that creates needs the right to create as well."""
+    asked = attributes_of(request)
+    check(api.rbac, request.user, replace_fields(asked, verb="create"))
 
 
 def check_name(obj: Json, name: str) -> None:
@@ -72,6 +79,7 @@ async def replace(
             if not (resource.strategy.update_creates and not request.subresource):
                 raise not_found(resource, name)
             obj["metadata"].pop("resourceVersion", None)
+            check_may_create(api, request)
             made = await create_object(
                 api, request.user, resource, namespace, obj, options, request.warnings
             )
@@ -191,7 +199,7 @@ async def store_update(
         shown = to_storage(resource, {**old, "metadata": dict(old["metadata"])})
         await api.store.remove(resource.bucket, record.namespace, record.name, shown, record)
         return new
-    if _same(new, old):
+    if new == old:
         return record if not dry_run else old
     if dry_run:
         return new
@@ -207,10 +215,6 @@ def is_finished(resource: ResourceDef, obj: Json) -> bool:
     if resource.plural == "namespaces" and not resource.group:
         return not (obj.get("spec") or {}).get("finalizers")
     return not metadata.get("deletionGracePeriodSeconds")
-
-
-def _same(new: Json, old: Json) -> bool:
-    return new == old
 
 
 async def guaranteed(
@@ -230,6 +234,3 @@ async def guaranteed(
         except Stale:
             continue
     raise conflict(resource, name)
-
-
-__all__ = ["StatusError", "check_name", "finish", "guaranteed", "replace", "store_update", "update"]
