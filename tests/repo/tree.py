@@ -16,7 +16,7 @@ PACKAGES = ("labhelpers/", "labrunner/", "labsandbox/", "labapps/", "benchmarks/
 class Tree:
     """Files by path; text where it is text."""
 
-    files: dict[str, bytes] = field(default_factory=dict)
+    files: dict[str, bytes] = field(default_factory=dict, repr=False)
 
     @classmethod
     def of_checkout(cls) -> Tree:
