@@ -91,6 +91,7 @@ def log_path() -> Path | None:
 def shut_down() -> None:
     """End the Java process and remove its folder; pyspark can then start a fresh one."""
     from pyspark import SparkContext
+    from pyspark.sql import SparkSession
 
     process = _running.pop("process", None)
     place = _running.pop("place", None)
@@ -99,9 +100,8 @@ def shut_down() -> None:
     with contextlib.suppress(Exception):  # it may be gone already
         if SparkContext._gateway is not None:
             SparkContext._gateway.shutdown()
-    SparkContext._gateway = None
-    SparkContext._jvm = None
-    SparkContext._active_spark_context = None
+    SparkContext._gateway = SparkContext._jvm = SparkContext._active_spark_context = None
+    SparkSession._instantiatedSession = SparkSession._activeSession = None
     with contextlib.suppress(OSError):
         process.stdin.close()  # Spark's gateway ends when its standard input does
     try:
@@ -165,8 +165,8 @@ def _connect(process: subprocess.Popen[bytes], place: Path) -> None:
     while not said.is_file():
         if process.poll() is not None or time.monotonic() > end:
             words = (place / "spark.log").read_text("utf-8", "replace").strip()[-1500:]
-            _running.pop("process", None)
             process.kill()
+            shut_down()
             raise SparkUnavailable(
                 f"Expected Spark's Java to start, found that it ended with {process.wait()}: "
                 f"{words or 'no message'} Type `labs doctor` to see what is missing."
