@@ -12,6 +12,7 @@ from labrunner.curriculum import Curriculum, Lab
 from labrunner.errors import BadSource
 from labrunner.notebook import cells_of
 from labrunner.source import Cell
+from labrunner.steps import SECTION
 
 MAGIC = re.compile(r"^\s*[%!]")
 CELL_MAGIC = re.compile(r"^%%(\w+)")
@@ -131,7 +132,7 @@ def _keep_indent(old: str, new: str) -> str:
 def _sections(cells: tuple[Cell, ...]) -> list[Section]:
     found: list[tuple[str, list[Cell]]] = []
     for cell in cells:
-        heading = source.SECTION.search(cell.text) if cell.kind == "markdown" else None
+        heading = SECTION.search(cell.text) if cell.kind == "markdown" else None
         if heading:
             found.append((heading[1], []))
         if found:

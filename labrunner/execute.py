@@ -21,7 +21,7 @@ import psutil
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 
-from labrunner.source import SECTION, STEP
+from labrunner.steps import cells_in, steps_of
 
 BEGUN = time.monotonic()
 CHECKPOINT = "application/vnd.labs.checkpoint+json"
@@ -122,31 +122,6 @@ def load(path: str, values: dict[str, Any]) -> Any:
     from papermill.parameterize import parameterize_notebook
 
     return parameterize_notebook(load_notebook_node(path), values)
-
-
-def cells_in(notebook: Any, sections: set[str]) -> list[Any]:
-    """Return the cells below the `## ` headings with these titles."""
-    kept, is_inside = [], False
-    for cell in notebook.cells:
-        if cell.cell_type == "markdown" and (heading := SECTION.search(cell.source)):
-            is_inside = heading[1] in sections
-        if is_inside:
-            kept.append(cell)
-    return kept
-
-
-def steps_of(notebook: Any) -> dict[int, tuple[int, str]]:
-    """Return the step, by number and title, that each cell belongs to; 0 outside of steps."""
-    found: dict[int, tuple[int, str]] = {-1: (0, "")}
-    current = (0, "")
-    for index, cell in enumerate(notebook.cells):
-        if cell.cell_type == "markdown":
-            if match := STEP.search(cell.source):
-                current = (int(match[1]), match[2])
-            elif cell.source.startswith("## "):
-                current = (0, "")
-        found[index] = current
-    return found
 
 
 def checkpoints(cell: Any) -> list[dict[str, Any]]:

@@ -9,6 +9,8 @@ from typing import Any
 
 import nbformat
 
+from labrunner.steps import steps_of
+
 OUTSIDE = re.compile(r"<script[^>]*\bsrc=\"https?://[^\"]*\"[^>]*>\s*</script>\s*")
 PICTURES = ("image/png", "image/svg+xml")
 
@@ -30,15 +32,15 @@ def read(executed: Path) -> Any:
 
 
 def picture(notebook: Any) -> tuple[str, str] | None:
-    """Return the last picture a lab made, as a data address and its words; None without one."""
+    """Return the last picture a lab made, as a data address, and the step that made it."""
     last = None
-    for cell in notebook.cells:
+    titles = steps_of(notebook)
+    for at, cell in enumerate(notebook.cells):
         for output in cell.get("outputs", ()):
             data = output.get("data", {})
             for kind in PICTURES:
                 if kind in data:
-                    words = "".join(data.get("text/plain", "")) or "A plot"
-                    last = (_address(kind, "".join(data[kind])), words)
+                    last = (_address(kind, "".join(data[kind])), titles[at][1])
     return last
 
 

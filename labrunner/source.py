@@ -17,8 +17,6 @@ from labrunner.errors import BadSource
 SOLUTION = re.compile(r"^(\s*)# solution\s*$")
 END = re.compile(r"^\s*# end of solution\s*$")
 STUB = re.compile(r"^(\s*)# stub: (.*)$")
-SECTION = re.compile(r"^## (.+?)\s*$", re.M)
-STEP = re.compile(r"^## (\d+)\. (.+?)\s*$", re.M)
 TEXT_ONLY = {"notebook_metadata_filter": "-all", "cell_metadata_filter": "tags"}
 
 
