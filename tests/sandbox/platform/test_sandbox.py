@@ -7,76 +7,23 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import psutil
 import pytest
 import requests
 
+from tests.sandbox.platform.program import (
+    ROOT,
+    end,
+    environment,
+    family,
+    holds,
+    labsandbox,
+    session,
+    until,
+)
+
 pytestmark = [pytest.mark.sandbox, pytest.mark.timeout(300)]
-
-ROOT = Path(__file__).resolve().parents[3]
-
-
-def labsandbox(*words: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-    env = {key: value for key, value in os.environ.items() if key != "LABSANDBOX_STATE"}
-    env |= {"COLUMNS": "200", "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(
-        [sys.executable, "-m", "labsandbox.cli", *words],
-        capture_output=True,
-        text=True,
-        env=env,
-        timeout=150,
-    )
-    if check:
-        assert done.returncode == 0, done.stdout + done.stderr
-    return done
-
-
-def environment(state: Path) -> dict[str, str]:
-    loaded: dict[str, str] = json.loads(labsandbox("env", "--state", str(state), "--json").stdout)
-    return loaded
-
-
-def family(state: Path) -> list[psutil.Process]:
-    """Return every living process that names the state folder."""
-    found = []
-    for process in psutil.process_iter():
-        try:
-            words = process.cmdline()
-            alive = process.status() != psutil.STATUS_ZOMBIE
-        except psutil.Error:
-            continue
-        if alive and any(str(state) in word for word in words):
-            found.append(process)
-    return found
-
-
-def until(phrase: str, condition: Callable[[], object], seconds: float = 90) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"waited {seconds} s for {phrase}"
-        time.sleep(0.05)
-
-
-def session(env: dict[str, str], user: str | None = None) -> requests.Response:
-    name = user or env["EZMERAL_USER"]
-    file = Path(env["EZMERAL_PASSWORD_FILE"]).with_name(name)
-    body = {"name": name, "password": file.read_text(), "tenant_name": env["EZMERAL_TENANT"]}
-    return requests.post(
-        f"{env['EZMERAL_URL']}/api/v2/session", json=body, verify=env["EZMERAL_CA"], timeout=20
-    )
-
-
-@pytest.fixture(scope="module")
-def state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    folder = tmp_path_factory.mktemp("sandbox") / "state"
-    labsandbox("up", "--state", str(folder), "--detach")
-    yield folder
-    labsandbox("down", "--state", str(folder))
-    assert family(folder) == []
 
 
 def test_up_again_says_that_it_runs(state: Path) -> None:
@@ -120,7 +67,7 @@ def test_session_survives_kill_of_everything(state: Path) -> None:
     env = environment(state)
     key = {"X-BDS-SESSION": session(env).headers["Location"]}
     for process in family(state):
-        with_suppressed(process.kill)
+        end(process.kill)
     until("the platform to be gone", lambda: not holds(state))
     labsandbox("up", "--state", str(state), "--detach")
     env = environment(state)
@@ -181,18 +128,3 @@ def test_reset_refuses_a_folder_that_is_no_sandbox(tmp_path: Path) -> None:
     done = labsandbox("reset", "--state", str(tmp_path), "--yes", check=False)
     assert done.returncode == 1
     assert (tmp_path / "thesis.tex").exists()
-
-
-def holds(state: Path) -> bool:
-    return bool(
-        json.loads(labsandbox("status", "--state", str(state), "--json", check=False).stdout)[
-            "running"
-        ]
-    )
-
-
-def with_suppressed(call: Callable[[], None]) -> None:
-    try:
-        call()
-    except psutil.NoSuchProcess:
-        return
