@@ -29,6 +29,7 @@ from tests.golden.setup import (
     Step,
     Until,
 )
+from tests.golden.setup_controllers import PLANS as CONTROLLER_PLANS
 from tests.golden.webhook import PORT, Webhook
 from tests.golden.wire import Answer, Wire, encode_query
 
@@ -38,6 +39,8 @@ VERSION = re.compile(r"(?<![A-Za-z])resourceVersion=(\d+)")
 OWN_ADDRESS = re.compile(
     r'(?:serverAddress": "|jwks_uri": "https://|issuer": "https://)([\d.]+:\d+)'
 )
+# The recording client's name in requests it did not record; it shows in managedFields.
+SETUP_AGENT = "python-requests/2.32.5"
 HOOK_PATH = "(apiserver to webhook)"
 
 
@@ -87,7 +90,9 @@ class Replay:
         self.mapping = Mapping(token=tokens)
         comparison = Comparison(self.mapping)
         self._learn_address(area)
-        plan = PLANS.get(area.name) or infer_plan(area)
+        plan = PLANS.get(area.name) or CONTROLLER_PLANS.get(area.name) or infer_plan(area)
+        if plan.needs == "controllers":
+            self.server.start_controllers()
         if plan.needs == "webhook" and self._webhook is None:
             self._webhook = self._open_webhook()
         if self._webhook is not None:
@@ -128,6 +133,7 @@ class Replay:
             return result
         result.status = (exchange.status, answer.status)
         self._learn_tags(exchange, answer)
+        self._learn_uid(answer)
         recorded, live = reduce(exchange.answer, answer.body, answer.raw.decode(errors="replace"))
         unstable = area.unstable.get(exchange.name, ())
         if "(status)" in unstable:
@@ -288,12 +294,24 @@ class Replay:
         return answer
 
     def _call(self, wire: Wire, call: Call) -> Answer:
-        headers = {"Authorization": self._bearer("admin"), "Accept": "application/json"}
+        headers = {
+            "Authorization": self._bearer("admin"),
+            "Accept": "application/json",
+            "User-Agent": SETUP_AGENT,
+        }
         body = None
         if call.body is not None:
             headers["Content-Type"] = call.content_type
-            body = json.dumps(call.body).encode()
-        return wire.send(call.method, call.path, call.query, headers, body)
+            body = json.dumps(self.mapping.substitute_tree(call.body)).encode()
+        answer = wire.send(call.method, call.path, call.query, headers, body)
+        self._learn_uid(answer)
+        return answer
+
+    def _learn_uid(self, answer: Answer) -> None:
+        """Set-up data refers to the uid of what was made before by name."""
+        metadata = answer.body.get("metadata") if isinstance(answer.body, dict) else None
+        if answer.status == 201 and metadata and metadata.get("uid"):
+            self.mapping.values[f"<uid of {metadata.get('name')}>"] = metadata["uid"]
 
     def _until(self, step: Until) -> None:
         deadline = time.monotonic() + step.seconds

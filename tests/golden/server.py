@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 
+from tests.golden.kubelet import Controllers, Kubelet
 from tests.golden.wire import Wire
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -53,6 +54,9 @@ class Server:
     def close(self) -> None:
         """Nothing to stop: somebody else runs this server."""
 
+    def start_controllers(self) -> None:
+        """Nothing to start: whoever runs this server runs its controllers and kubelet too."""
+
     def restart(self) -> None:
         """Restart the server with the command given on the command line."""
         if self.restart_command:
@@ -76,6 +80,7 @@ class OwnServer(Server):
         users.chmod(0o600)
         self.log = Path(self._folder.name) / "log"
         self._arguments = ("--token-auth-file", str(users), *arguments)
+        self._helpers: list[Kubelet | Controllers] = []
         self._process = self._start()
         super().__init__(self._url(), str(self.state / "pki" / "ca.crt"))
 
@@ -108,8 +113,17 @@ class OwnServer(Server):
             f"The server said:\n{self.log.read_text()[-4000:]}"
         )
 
+    def start_controllers(self) -> None:
+        """Run the controllers and a stand-in kubelet beside the server."""
+        if self._helpers:
+            return
+        kubeconfig = self.state / "kubeconfigs" / "controllers.conf"
+        self._helpers = [Kubelet(kubeconfig), Controllers(kubeconfig, self.state)]
+
     def close(self) -> None:
         """Stop the server and delete its state."""
+        for helper in self._helpers:
+            helper.close()
         self._stop(signal.SIGTERM)
         self._folder.cleanup()
 
