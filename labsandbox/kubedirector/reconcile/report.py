@@ -61,6 +61,7 @@ def _take_setup(ctx: Context, role: Role, member: Object, report: Report) -> boo
         member["state"] = CONFIGURED
         word = "done" if ctx.has_package(role.id) else "skipped"
         ctx.plan.note("Member", f"initial config {word} {where}")
+        _pass_on(ctx, role, member)
     else:
         detail["configErrorDetail"] = f"execution of app config failed: {problem}"
         member["state"] = CONFIG_ERROR
@@ -109,6 +110,7 @@ def _take_update(ctx: Context, role: Role, member: Object, report: Report) -> No
         )
     elif report.version and member["state"] == CONFIGURED:
         detail.pop("configErrorDetail", None)
+        _pass_on(ctx, role, member)
 
 
 def _take_notify(ctx: Context, role: Role, member: Object, report: Report) -> None:
@@ -141,6 +143,14 @@ def _take_notify(ctx: Context, role: Role, member: Object, report: Report) -> No
         detail.pop("pendingNotifyCmds")
 
 
+def _pass_on(ctx: Context, role: Role, member: Object) -> None:
+    """Record what a start script that succeeded had to say, for example of a model it left out."""
+    line = _last_line(detail_of(member))
+    if line:
+        where = f"member{{{member['pod']}}} in role{{{role.id}}}"
+        ctx.plan.note("Member", f"start script of {where} said: {line}")
+
+
 def _note_overdue(ctx: Context, role: Role, member: Object, report: Report) -> None:
     detail = detail_of(member)
     detail["configErrorDetail"] = f"{OVERDUE} --configure after {report.overdue:.0f} s"
@@ -162,6 +172,11 @@ def _keep_output(detail: Object, report: Report) -> None:
 
 def _last_words(detail: Object) -> str:
     """Return the last line the start script wrote, to end a sentence with."""
+    line = _last_line(detail)
+    return f"; it last wrote: {line}" if line else ""
+
+
+def _last_line(detail: Object) -> str:
     text = detail.get("startScriptStderrMessage") or detail.get("startScriptStdoutMessage") or ""
     lines = [line for line in text.splitlines() if line.strip()]
-    return f"; it last wrote: {lines[-1].strip()}" if lines else ""
+    return lines[-1].strip() if lines else ""

@@ -258,3 +258,12 @@ def test_failing_notification_is_reported_and_does_not_block() -> None:
     assert world.status["state"] == "configured"
     assert world.status["memberStateRollup"]["configErrors"]
     assert any("failed to notify member" in message for message in world.messages())
+
+
+def test_words_of_a_start_script_that_succeeded_are_passed_on() -> None:
+    world = World(make_cluster(), answer=exited(0, "left out model x\n"))
+    world.settle()
+    pod = world.member()["pod"]
+    said = f"start script of member{{{pod}}} in role{{LoadBalancer}} said: left out model x"
+    assert said in world.messages()
+    assert world.status["problem"] == ""
