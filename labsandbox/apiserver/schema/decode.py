@@ -258,7 +258,7 @@ def _bad_base64(text: str) -> int:
         pads = len(text) - len(text.rstrip("="))
         want = 4 - end % 4
         return len(text) if pads < want else end + want
-    return end if end < len(text) else end - end % 4 if end % 4 == 1 else len(text)
+    return end if end < len(text) else end - end % 4
 
 
 def _time(value: Any, kind: str, run: Decoding) -> Any:
