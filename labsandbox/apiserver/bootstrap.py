@@ -66,6 +66,23 @@ def _priority(name: str, value: int, description: str) -> Json:
     }
 
 
+def _system_config_maps(api: Api) -> list[Json]:
+    """What extension servers read to know the cluster, and since when tokens are tracked."""
+    authority = (api.state / "pki" / "ca.crt").read_text()
+    return [
+        {
+            "metadata": _metadata("extension-apiserver-authentication", namespace="kube-system"),
+            "data": {"client-ca-file": authority},
+        },
+        {
+            "metadata": _metadata(
+                "kube-apiserver-legacy-service-account-token-tracking", namespace="kube-system"
+            ),
+            "data": {"since": now()[:10]},
+        },
+    ]
+
+
 def _tracked(resource: ResourceDef, obj: Json) -> Json:
     """Own what a client would have written; the rest is what the server decides."""
     decided: Json = {key: obj[key] for key in ("spec", "status") if key in obj}
@@ -87,6 +104,8 @@ async def create_defaults(api: Api, port: int) -> None:
     for name, value, text in _PRIORITIES:
         wanted.append(("scheduling.k8s.io", "priorityclasses", "", _priority(name, value, text)))
     wanted.append(("", "services", "default", _service(port)))
+    for obj in _system_config_maps(api):
+        wanted.append(("", "configmaps", "kube-system", obj))
     writes: list[asyncio.Future[Record]] = []
     for group, plural, namespace, obj in wanted:
         resource = api.resource(group, plural)

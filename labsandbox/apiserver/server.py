@@ -178,6 +178,7 @@ async def serve(settings: Settings) -> None:
         # A clean stop cuts the log, as a restarted kube-apiserver has no past to replay either;
         # after a crash the log is still there and watchers resume.
         await api.store.compact()
+        await api.admission.close()
         api.store.close()
 
 
@@ -217,7 +218,18 @@ async def _tidy(api: Api) -> None:
 
 
 async def _follow(server: uvicorn.Server, parent: int) -> None:
-    """Exit when the parent process is gone."""
-    while os.getppid() == parent:
+    """Exit when the process that owns this server is gone, whether it started it or not."""
+    is_own = os.getppid() == parent
+    while os.getppid() == parent if is_own else _is_alive(parent):
         await asyncio.sleep(0.5)
     _stop(server)
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

@@ -17,6 +17,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from labsandbox.apiserver.status import method_not_allowed
 
+MAX_HEAD = 1024 * 1024
 _METHOD = re.compile(rb"[A-Za-z-]{1,32} /")
 Subject = tuple[str, tuple[str, ...]]
 """Common name and organisations."""
@@ -45,6 +46,9 @@ class Connection(HttpToolsProtocol):
     on_lost: Callable[[], None] | None = None
     on_room: Callable[[], None] | None = None
     upgraded: bytes = b""
+    in_head: bool = True
+    head_size: int = 0
+    """Bytes of a request line and headers received so far; 0 once they are complete."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -75,6 +79,8 @@ class Connection(HttpToolsProtocol):
             self.tunnel(data)
             return
         self._unset_keepalive_if_required()
+        if self.in_head:
+            self.head_size += len(data)
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
@@ -90,8 +96,15 @@ class Connection(HttpToolsProtocol):
                 self.send_400_response("Invalid HTTP request received.")
         except httptools.HttpParserError:
             self.send_400_response("Invalid HTTP request received.")
+        if self.in_head and self.head_size > MAX_HEAD and not self.transport.is_closing():
+            self.send_400_response("The request line and headers are too long.")
+
+    def on_headers_complete(self) -> None:
+        self.in_head, self.head_size = False, 0
+        super().on_headers_complete()
 
     def on_message_complete(self) -> None:
+        self.in_head = True
         if self.cycle.response_complete:
             return
         self.cycle.more_body = False

@@ -131,6 +131,20 @@ def test_endless_body_is_cut_off(fresh_apiserver: ApiServer, call: Caller, path:
         assert memory(fresh_apiserver) - before < 40
 
 
+def test_endless_header_is_cut_off(fresh_apiserver: ApiServer, call: Caller) -> None:
+    before = memory(fresh_apiserver)
+    with connect(fresh_apiserver) as stream:
+        stream.sendall(b"GET /version HTTP/1.1\r\nHost: x\r\nX-Long: ")
+        with contextlib.suppress(OSError):
+            for _ in range(2000):
+                stream.sendall(b"x" * 65536)
+        assert memory(fresh_apiserver) - before < 40
+
+
+def test_long_but_sane_header_is_read(call: Caller) -> None:
+    assert call.raw("GET", "/version", None, {"X-Long": "x" * 20_000})[0] == 200
+
+
 PATHS = {
     "/api/v1/namespaces/../../../etc/passwd": 404,
     "/api/v1/namespaces/bad/configmaps/%2e%2e%2f%2e%2e": None,
