@@ -203,7 +203,6 @@ class Runner:
             self.pod.changed()
             await self.pod.rest(seconds)
         record.backoff = following
-        record.restarts += 1
 
     async def _start(self) -> None:
         """Start the container, waiting as long as something it needs is missing."""
@@ -299,6 +298,8 @@ class Runner:
     async def _ask_to_start(self) -> None:
         record, agent = self.record, self.pod.agent
         record.attempt += 1
+        record.restarts = record.attempt
+        record.wait("ContainerCreating")
         record.image = self.spec["image"]
         self.pod.save()  # Before the start, so that a killed agent's successor looks for it.
         self.place.folder.mkdir(parents=True, exist_ok=True)
@@ -335,8 +336,6 @@ class Runner:
         self.pod.event("Warning", "Failed", f"Error: {text}", self.name)
         now = time.time()
         ending = Ending(code, "ContainerCannotRun", now, now, None, text, self.record.attempt)
-        if self.record.ending is not None:
-            self.record.last = self.record.ending
         self._finish(ending)
 
     async def _watch_over(self) -> None:
