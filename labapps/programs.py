@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ctypes
 import logging
 import signal
 from collections.abc import Mapping, Sequence
@@ -12,6 +13,8 @@ from pathlib import Path
 __all__ = ["Program", "stopped"]
 
 log = logging.getLogger(__name__)
+PR_SET_PDEATHSIG = 1
+_libc = ctypes.CDLL(None)
 
 
 class Program:
@@ -34,7 +37,11 @@ class Program:
         while True:
             began = asyncio.get_running_loop().time()
             self.process = await asyncio.create_subprocess_exec(
-                *self.argv, env=self.env, stdin=asyncio.subprocess.DEVNULL, cwd=self.folder
+                *self.argv,
+                env=self.env,
+                stdin=asyncio.subprocess.DEVNULL,
+                cwd=self.folder,
+                preexec_fn=end_with_parent,
             )
             code = await self.process.wait()
             lived = asyncio.get_running_loop().time() - began
@@ -58,6 +65,11 @@ class Program:
         except TimeoutError:
             process.kill()
             await process.wait()
+
+
+def end_with_parent() -> None:
+    """Have the kernel end this process when the one that started it ends."""
+    _libc.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 async def stopped() -> None:

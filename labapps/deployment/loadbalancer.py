@@ -7,6 +7,7 @@ import contextlib
 import html
 import logging
 import os
+import shutil
 import time
 from typing import Any
 
@@ -15,6 +16,8 @@ from labapps.asgi import Problem, Reply, Request
 from labapps.configmeta import CONFIGMETA, Configmeta, follow
 from labapps.deployment.backends import Backends
 from labapps.deployment.balancer import Balancer
+from labapps.deployment.haproxy import Haproxy
+from labapps.names import address
 from labapps.place import Place
 from labapps.server import bind, reply_with, serve
 
@@ -26,31 +29,54 @@ SERVER_PORT = 10001
 
 
 async def run(place: Place, meta: Configmeta) -> None:
-    """Balance until SIGTERM."""
+    """Balance until SIGTERM, with haproxy where it is installed."""
     backends = Backends(SERVER_PORT)
-    balancer = Balancer(backends, limit=int(os.environ.get("BODY_LIMIT", 16 << 20)))
-    watcher = asyncio.create_task(backends.watch())
-    follower = asyncio.create_task(_follow(place, backends))
-    await balancer.start(place.listen, FRONT)
+    limit = int(os.environ.get("BODY_LIMIT", 16 << 20))
+    program = shutil.which("haproxy") if os.environ.get("BALANCER", "") != "own" else None
+    folder = place.path("/run/labapps")
+    haproxy = Haproxy(program, folder, place.listen, FRONT, STATS, limit) if program else None
+    balancer = Balancer(backends, limit=limit)
+    if haproxy is None:
+        await balancer.start(place.listen, FRONT)
+    tasks = [
+        asyncio.create_task(backends.watch()),
+        asyncio.create_task(_follow(place, backends, haproxy)),
+    ]
     status = Status(balancer)
-    sockets = bind(place.listen, [API, STATS])
+    sockets = bind(place.listen, [API, STATS] if haproxy is None else [API])
     try:
         await serve(reply_with(status.handle), sockets, grace=2)
-        await balancer.drain()
+        await (balancer.drain() if haproxy is None else haproxy.stop())
     finally:
-        for task in (watcher, follower):
+        for task in tasks:
             task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await task
 
 
-async def _follow(place: Place, backends: Backends) -> None:
+async def _follow(place: Place, backends: Backends, haproxy: Haproxy | None) -> None:
     async for meta in follow(place.path(CONFIGMETA)):
-        backends.replace(member.host for member in meta.members("RESTServer"))
+        hosts = [member.host for member in meta.members("RESTServer")]
+        backends.replace(hosts)
         backends.changed.set()
+        if haproxy is not None:
+            found = [(h.partition(".")[0], f"{await _address(h)}:{SERVER_PORT}") for h in hosts]
+            await haproxy.serve([(f"{name}-{n}", at) for n, (name, at) in enumerate(found)])
         if backends.all:
             await _first_up(backends)
         applied.report(place, meta.digest)
+
+
+async def _address(host: str, patience: float = 60.0) -> str:
+    """Return the address of a server, which may have to get one yet."""
+    deadline = time.monotonic() + patience
+    while True:
+        try:
+            return await address(host)
+        except OSError:
+            if time.monotonic() > deadline:
+                raise
+            await asyncio.sleep(0.1)
 
 
 async def _first_up(backends: Backends, patience: float = 60.0) -> None:

@@ -14,6 +14,7 @@ import pytest
 
 from labapps import java, source
 from labapps.configmeta import Configmeta, read
+from labapps.deployment import haproxy
 from labapps.place import PathError, Place
 from tests.labapps.pods import ROOT, encode
 
@@ -186,3 +187,16 @@ def test_startscripts_are_the_same_program() -> None:
         (ROOT / "labapps" / app / "configscript" / app / "startscript").read_text() for app in APPS
     }
     assert len(texts) == 1
+
+
+def test_haproxy_is_told_servers_health_checks_and_what_to_ask_again(tmp_path: Path) -> None:
+    servers = [("pod-0", "10.0.0.1:10001")]
+    text = haproxy.render("0.0.0.0", servers, tmp_path, front=32700, stats=8081, limit=7)
+    for line in (
+        "    server pod-0 10.0.0.1:10001",
+        "    option httpchk GET /health",
+        "    retry-on conn-failure empty-response",
+        "    bind 0.0.0.0:32700",
+    ):
+        assert line in text.splitlines()
+    assert "gt 7 }" in text
