@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 
 from labrunner import source
-from labrunner.draft import Draft, Section, code_lines, taught_lines, words
+from labrunner.draft import Draft, Section, code_lines, spoken_words, taught_lines, words
 
 ORDER = (
     "What you will build",
@@ -140,22 +140,33 @@ def troubles_are_two_or_three(draft: Draft) -> Iterator[str]:
         yield f"`If it does not work` names {len(rows)} failures; two or three real ones."
 
 
-def size_is_right(draft: Draft) -> Iterator[str]:
-    """25-45 cells, 50-130 code lines, 8-20 words of prose per code line."""
-    if not draft.is_lab:
-        return
-    lines = sum(len(taught_lines(cell.text)) for cell in draft.code)
-    prose = sum(len(words(cell.text)) for cell in draft.prose)
-    if not CELLS[0] <= len(draft.cells) <= CELLS[1]:
+def cells_are_as_many_as_fit(draft: Draft) -> Iterator[str]:
+    """A lab has 25 to 45 cells."""
+    if draft.is_lab and not CELLS[0] <= len(draft.cells) <= CELLS[1]:
         yield f"{len(draft.cells)} cells; a lab has {CELLS[0]} to {CELLS[1]}."
-    if not CODE_LINES[0] <= lines <= CODE_LINES[1]:
+
+
+def code_is_as_long_as_fits(draft: Draft) -> Iterator[str]:
+    """A lab has 50 to 130 lines of code."""
+    lines = _taught(draft)
+    if draft.is_lab and not CODE_LINES[0] <= lines <= CODE_LINES[1]:
         yield f"{lines} lines of code; a lab has {CODE_LINES[0]} to {CODE_LINES[1]}."
-    ratio = prose / max(1, lines)
-    if not WORDS_PER_LINE[0] <= ratio <= WORDS_PER_LINE[1]:
+
+
+def prose_carries_the_code(draft: Draft) -> Iterator[str]:
+    """A lab says 8 to 20 words per line of code, in its text, checkpoints and questions."""
+    said = sum(len(words(cell.text)) for cell in draft.prose)
+    said += sum(len(spoken_words(cell.text)) for cell in draft.code)
+    ratio = said / max(1, _taught(draft))
+    if draft.is_lab and not WORDS_PER_LINE[0] <= ratio <= WORDS_PER_LINE[1]:
         yield (
             f"{ratio:.1f} words of prose per line of code; "
             f"{WORDS_PER_LINE[0]} to {WORDS_PER_LINE[1]} read well."
         )
+
+
+def _taught(draft: Draft) -> int:
+    return sum(len(taught_lines(cell.text)) for cell in draft.code)
 
 
 def cells_are_short(draft: Draft) -> Iterator[str]:
@@ -182,6 +193,8 @@ RULES = (
     parameters_are_one_cell,
     recap_has_three_questions,
     troubles_are_two_or_three,
-    size_is_right,
+    cells_are_as_many_as_fit,
+    code_is_as_long_as_fits,
+    prose_carries_the_code,
     cells_are_short,
 )

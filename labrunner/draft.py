@@ -93,12 +93,36 @@ def taught_lines(text: str) -> list[str]:
     ['x = 1']
     """
     lines = text.splitlines()
-    for node in python_of(text).body:
-        is_call = isinstance(node, ast.Expr) and isinstance(node.value, ast.Call)
-        if is_call and ast.unparse(node).split("(")[0] in ("check", "quiz"):
-            for at in range(node.lineno - 1, node.end_lineno or node.lineno):
-                lines[at] = ""
+    for node in _spoken(text):
+        for at in range(node.lineno - 1, node.end_lineno or node.lineno):
+            lines[at] = ""
     return code_lines("\n".join(lines))
+
+
+def spoken_words(text: str) -> list[str]:
+    """Return the words that a cell's checkpoints and questions say to the learner.
+
+    >>> spoken_words("x = 'not this'\\ncheck('One is one', x == 1)")
+    ['One', 'is', 'one']
+    """
+    return [
+        word
+        for call in _spoken(text)
+        for node in ast.walk(call)
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+        for word in words(node.value)
+    ]
+
+
+def _spoken(text: str) -> list[ast.stmt]:
+    """Return the statements of a cell that call check or quiz."""
+    return [
+        node
+        for node in python_of(text).body
+        if isinstance(node, ast.Expr)
+        and isinstance(node.value, ast.Call)
+        and ast.unparse(node.value.func) in ("check", "quiz")
+    ]
 
 
 def python_of(text: str) -> ast.Module:

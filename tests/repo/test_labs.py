@@ -116,7 +116,12 @@ BAD: dict[str, tuple[str, str]] = {
     ),
     "recap_has_three_questions": ("A third question?", "No third question."),
     "troubles_are_two_or_three": ("# | Another one | Its cure |\n", ""),
-    "size_is_right": ("made += 1\n", ""),
+    "cells_are_as_many_as_fit": (
+        "\nmade\n",
+        "\nmade\n\n# %%\n1\n\n# %%\n2\n\n# %%\n3\n\n# %%\n4\n",
+    ),
+    "code_is_as_long_as_fits": ("made += 1\n", ""),
+    "prose_carries_the_code": ("Words that explain what you see and why it is so. ", ""),
     "cells_are_short": ("\nmade\n", "\nmade\n" + "made += 1\n" * 10),
     "cells_are_python": ("\nmade\n", "\nmade = (\n"),
     "imports_are_allowed": (
