@@ -86,19 +86,32 @@ class Platform:
             *("--kubeconfig", str(self.state / "kubeconfigs" / "controllers.conf")),
             *("--state", str(self.state)),
         )
+        self.start_node()
+        self.start_operator()
+
+    def start_node(self) -> None:
+        """Start the node agent with room for everything."""
         self.start(
             "node",
             *("--state", str(self.state), "--images", str(HERE / "images" / "images.toml")),
             *("--allocatable", "cpu=64", "--allocatable", "memory=64Gi"),
             *("--client-ca", str(self.server.ca)),
         )
-        self.start_operator()
 
-    def kill_operator(self) -> None:
-        """Kill the operator as a power cut would."""
-        process = self.processes.pop("kubedirector")
+    def reconnect(self) -> None:
+        """Make a new client, after the API server was started again."""
+        self.run(self.client.close())
+        self.client = self.run(self._connect())
+
+    def kill(self, name: str) -> None:
+        """Kill a component as a power cut would."""
+        process = self.processes.pop(name)
         process.kill()
         process.wait()
+
+    def kill_operator(self) -> None:
+        """Kill the operator."""
+        self.kill("kubedirector")
 
     def stop(self) -> None:
         """End everything that was started."""

@@ -14,7 +14,7 @@ from .harness import Platform
 pytestmark = pytest.mark.sandbox
 
 # The whole way takes some 0.4 s here; kills are spread over it, at moments that are reproducible.
-_MOMENTS = sorted(random.Random(7).uniform(0, 0.45) for _ in range(8))
+_MOMENTS = sorted(random.Random(7).uniform(0, 0.45) for _ in range(6))
 
 
 def test_operator_killed_while_it_sets_up_configures_once(
@@ -79,3 +79,31 @@ def test_operator_killed_while_it_resizes_ends_configured(
         platform.start_operator()
         cluster = platform.wait_configured("c", namespace)
         assert cluster["status"]["readyMembers"] == f"{members + 1}/{members + 1}"
+
+
+@pytest.mark.parametrize("moment", [0.05, 0.2])
+def test_api_server_killed_while_the_operator_sets_up(
+    platform: Platform, namespace: str, moment: float
+) -> None:
+    platform.make_cluster("c", namespace, many=1)
+    end = time.monotonic() + moment
+    platform.wait(lambda: time.monotonic() >= end, "the moment has come")
+    platform.server.kill()
+    platform.server.start()
+    platform.reconnect()
+    cluster = platform.wait_configured("c", namespace)
+    for role in cluster["status"]["roles"]:
+        (member,) = role["members"]
+        assert platform.calls(namespace, member["pod"]).count("--configure") == 1
+
+
+def test_node_killed_while_the_operator_sets_up(platform: Platform, namespace: str) -> None:
+    platform.make_cluster("c", namespace, behaviour="--configure slow")
+    platform.wait(
+        lambda: (platform.cluster("c", namespace).get("status") or {}).get("roles"), "it has begun"
+    )
+    platform.kill("node")
+    platform.start_node()
+    cluster = platform.wait_configured("c", namespace)
+    (member,) = cluster["status"]["roles"][0]["members"]
+    assert platform.calls(namespace, member["pod"]).count("--configure") == 1
