@@ -9,6 +9,7 @@ from typing import Any
 from labsandbox.apiserver.api import Api
 from labsandbox.apiserver.pki import SERVICE_ADDRESS
 from labsandbox.apiserver.registry import ResourceDef
+from labsandbox.apiserver.registry.catalog import builtin
 from labsandbox.apiserver.store import Record, Stale
 from labsandbox.apiserver.strategies.cluster import NAME_LABEL
 from labsandbox.apiserver.verbs.manage import track
@@ -92,6 +93,51 @@ def _tracked(resource: ResourceDef, obj: Json) -> Json:
     return {**track(resource, None, written, _MANAGER), **decided}
 
 
+_PRIORITY = {
+    "": 18000, "apps": 17800, "events.k8s.io": 17750, "authentication.k8s.io": 17700,
+    "authorization.k8s.io": 17600, "autoscaling": 17500, "batch": 17400,
+    "certificates.k8s.io": 17300, "networking.k8s.io": 17200, "policy": 17100,
+    "rbac.authorization.k8s.io": 17000, "storage.k8s.io": 16800, "apiextensions.k8s.io": 16700,
+    "admissionregistration.k8s.io": 16700, "scheduling.k8s.io": 16600,
+    "coordination.k8s.io": 16500, "node.k8s.io": 16300, "discovery.k8s.io": 16200,
+    "flowcontrol.apiserver.k8s.io": 16100,
+}  # fmt: skip
+_VERSION_PRIORITY = {("", "v1"): 1, ("autoscaling", "v2"): 30,
+                     ("flowcontrol.apiserver.k8s.io", "v1"): 21}  # fmt: skip
+
+
+def _api_services(api: Api) -> list[Json]:
+    """One object for each group and version the server itself serves."""
+    found = dict.fromkeys((row.group, row.version) for row in builtin())
+    return [
+        {
+            "metadata": _metadata(
+                f"{version}.{group}",
+                labels={"kube-aggregator.kubernetes.io/automanaged": "onstart"},
+            ),
+            "spec": {
+                **({"group": group} if group else {}),
+                "version": version,
+                "groupPriorityMinimum": _PRIORITY[group],
+                "versionPriority": _VERSION_PRIORITY.get((group, version), 15),
+            },
+            "status": {
+                "conditions": [
+                    {
+                        "type": "Available",
+                        "status": "True",
+                        "lastTransitionTime": now(),
+                        "reason": "Local",
+                        "message": "Local APIServices are always available",
+                    }
+                ]
+            },
+        }
+        for group, version in found
+        if group in _PRIORITY
+    ]
+
+
 async def create_defaults(api: Api, port: int) -> None:
     """Create what is missing; existing objects are left as they are."""
     wanted: list[tuple[str, str, str, Json]] = []
@@ -104,6 +150,8 @@ async def create_defaults(api: Api, port: int) -> None:
     for name, value, text in _PRIORITIES:
         wanted.append(("scheduling.k8s.io", "priorityclasses", "", _priority(name, value, text)))
     wanted.append(("", "services", "default", _service(port)))
+    for obj in _api_services(api):
+        wanted.append(("apiregistration.k8s.io", "apiservices", "", obj))
     for obj in _system_config_maps(api):
         wanted.append(("", "configmaps", "kube-system", obj))
     writes: list[asyncio.Future[Record]] = []

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
+from urllib.parse import unquote
+
 from labsandbox.apiserver.auth.rbac import Attributes, Decision, Rbac
 from labsandbox.apiserver.auth.user import AUTHENTICATED, UNAUTHENTICATED, User
 from labsandbox.apiserver.http.request import Request
 from labsandbox.apiserver.status import StatusError
 
-_PUBLIC_VERBS = {"GET": "get", "POST": "post", "PUT": "put", "DELETE": "delete", "PATCH": "patch"}
+_NAMED = re.compile(r"(?:^|,)metadata\.name==?([A-Za-z0-9][^,%/]*)(?=,|$)")
+"""A list of one object by name is asked for by that name: rules may name it too."""
 
 
 class ImpersonationError(Exception):
@@ -18,14 +22,17 @@ def attributes_of(request: Request) -> Attributes:
     """What a request asks for."""
     if not request.resource:
         return Attributes(request.method.lower(), path=request.path)
-    subresource = request.subresource
+    name = request.name
+    if not name and request.verb in ("list", "watch"):
+        found = _NAMED.search(request.first("fieldSelector"))
+        name = found.group(1) if found else ""
     return Attributes(
         request.verb,
         request.group,
         request.resource,
-        subresource,
+        request.subresource,
         request.namespace,
-        request.name,
+        name,
         version=request.version,
     )
 
@@ -79,7 +86,7 @@ def impersonated(rbac: Rbac, user: User, request: Request) -> User:
     extra: dict[str, list[str]] = {}
     for key, value in request.scope["headers"]:
         if key.startswith(b"impersonate-extra-"):
-            field = key.decode("latin-1").removeprefix("impersonate-extra-")
+            field = unquote(key.decode("latin-1").removeprefix("impersonate-extra-"))
             extra.setdefault(field, []).append(value.decode("latin-1"))
     if not name and not groups and not uid and not extra:
         return user

@@ -38,7 +38,7 @@ class Database:
         self.path = path
         try:
             self._connection = sqlite3.connect(
-                path, isolation_level=None, check_same_thread=False, timeout=5
+                path, isolation_level=None, check_same_thread=False, timeout=2
             )
             self._prepare()
         except sqlite3.DatabaseError as error:
