@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from delta import DeltaTable
 from pyspark.sql import DataFrame, SparkSession
@@ -369,8 +370,6 @@ def test_spark_reads_and_writes(spark: SparkSession, place: str, kind: str) -> N
 
 @nightly
 def test_spark_runs_python_functions(spark: SparkSession) -> None:
-    import pandas as pd
-
     def double(column: pd.Series) -> pd.Series:
         return column * 2
 
