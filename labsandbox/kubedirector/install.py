@@ -126,10 +126,35 @@ def make_webhook(url: str, bundle: str) -> Object:
 
 
 async def install_config(client: Client, namespace: str, spec: Object | None = None) -> None:
-    """Create KubeDirector's namespace and kd-global-config if they do not exist."""
+    """Create KubeDirector's namespace and kd-global-config if they do not exist.
+
+    Returns when the configuration has its master key: an API server needs a moment to notice a
+    webhook that is new or has moved, and it is the webhook that fills the key in.
+    """
     await _create(client, NAMESPACES, {"metadata": {"name": namespace}}, None)
     config = {"metadata": {"name": GLOBAL_CONFIG, "namespace": namespace}, "spec": spec or {}}
-    await _create(client, KDCONFIGS, config, namespace)
+    pause, last = 0.02, "nothing"
+    try:
+        async with asyncio.timeout(_DEADLINE):
+            while True:
+                try:
+                    await _create(client, KDCONFIGS, config, namespace)
+                    # A change that changes nothing still goes through the webhook.
+                    found = await client.patch(KDCONFIGS, GLOBAL_CONFIG, namespace, {"spec": {}})
+                    if (found.get("spec") or {}).get("masterEncryptionKey"):
+                        return
+                    last = "a kd-global-config without masterEncryptionKey"
+                except ApiError as error:
+                    if error.status < 500:
+                        raise
+                    last = error.message
+                await asyncio.sleep(pause)
+                pause = min(pause * 2, 0.5)
+    except TimeoutError:
+        raise InstallError(
+            f"The API server was expected to call the operator's webhook within {_DEADLINE} s; "
+            f"found {last}. Look whether it can reach the webhook's address: `labsandbox doctor`."
+        ) from None
 
 
 async def install_catalog(client: Client, folder: Path, namespaces: Iterable[str]) -> list[str]:

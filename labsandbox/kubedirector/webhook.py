@@ -40,9 +40,9 @@ class Webhook:
         app = web.Application(client_max_size=_LARGEST_BODY)
         app.router.add_post(PATH, self._validate)
         app.router.add_get("/healthz", _healthz)
-        self._runner = web.AppRunner(app, access_log=None, handle_signals=False)
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
         await self._runner.setup()
-        site = web.TCPSite(self._runner, host, port, ssl_context=context, shutdown_timeout=1)
+        site = web.TCPSite(self._runner, host, port, ssl_context=context)
         await site.start()
         self.port = self._runner.addresses[0][1]
         return self.port

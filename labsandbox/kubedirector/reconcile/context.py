@@ -105,7 +105,7 @@ def load_roles(observed: Observed, status: Object) -> list[Role]:
     """Return wanted and existing roles, the wanted ones first and in their order."""
     existing = {role["id"]: role for role in status["roles"]}
     found = [
-        Role(spec["id"], spec, existing.pop(spec["id"], None), None)
+        Role(spec["id"], _counted(observed, spec), existing.pop(spec["id"], None), None)
         for spec in roles_of(observed.cluster)
     ]
     found += [Role(name, None, status_, None) for name, status_ in existing.items()]
@@ -113,3 +113,11 @@ def load_roles(observed: Observed, status: Object) -> list[Role]:
         if role.status:
             role.stateful_set = observed.stateful_sets.get(role.status["statefulSet"])
     return found
+
+
+def _counted(observed: Observed, spec: Object) -> Object:
+    """Return a role with its member count; the webhook was not there if it is missing."""
+    if spec.get("members") is not None:
+        return spec
+    app_role = apps.role(observed.app, spec["id"])
+    return spec | {"members": apps.cardinality(app_role)[0] if app_role else 0}

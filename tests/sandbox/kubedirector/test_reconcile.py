@@ -267,3 +267,14 @@ def test_words_of_a_start_script_that_succeeded_are_passed_on() -> None:
     said = f"start script of member{{{pod}}} in role{{LoadBalancer}} said: left out model x"
     assert said in world.messages()
     assert world.status["problem"] == ""
+
+
+def test_cluster_the_webhook_never_saw_gets_its_defaults() -> None:
+    world = World(make_cluster())
+    for name in ("appCatalog", "namingScheme", "serviceType"):
+        del world.cluster["spec"][name]
+    for role in world.cluster["spec"]["roles"]:
+        del role["members"]
+    world.settle()
+    assert world.status["readyMembers"] == "2/2"
+    assert world.member()["service"].startswith("s-kdss-")
