@@ -22,8 +22,11 @@ __all__ = [
     "caller",
     "connect",
     "endpoints",
+    "restarts",
+    "served",
     "token",
     "wait_configured",
+    "wait_served",
 ]
 
 # group, version and plural: how the official client names a custom resource
@@ -110,6 +113,23 @@ def caller(clients: Clients, kdcluster: str, role: str, port: int) -> tuple[requ
     return http, str(found)
 
 
+def served(http: requests.Session, address: str) -> dict[str, dict[str, Any]]:
+    """Return what a deployment engine says of its models, by name/version."""
+    listed = http.get(f"{address}/models", timeout=10).json()["models"]
+    return {f"{one.get('name')}/{one.get('version')}": one for one in listed}
+
+
+def wait_served(http: requests.Session, address: str, *models: str) -> list[str]:
+    """Wait until the engine serves all these models; return the names of all it serves."""
+    found = wait(
+        f"the engine to serve {', '.join(models)}",
+        lambda: sorted(served(http, address)),
+        until=lambda seen: set(models) <= set(seen),
+        ignoring=(OSError, ValueError, KeyError),
+    )
+    return list(found)
+
+
 def wait_configured(clients: Clients, name: str, deadline: float = 180) -> dict[str, Any]:
     """Wait until a kdcluster is configured and all its members are well; show it live."""
     where = {**KUBEDIRECTOR, "namespace": clients.namespace, "plural": "kubedirectorclusters"}
@@ -144,6 +164,13 @@ def endpoints(clients: Clients, kdcluster: str, role: str) -> dict[int, str]:
         for key, value in notes.items()
         if key.startswith(_GATEWAY)
     }
+
+
+def restarts(clients: Clients, kdcluster: str) -> dict[str, int]:
+    """Return how often each pod of a kdcluster was restarted."""
+    selector = f"kubedirector.hpe.com/kdcluster={kdcluster}"
+    pods = clients.core.list_namespaced_pod(clients.namespace, label_selector=selector).items
+    return {pod.metadata.name: pod.status.container_statuses[0].restart_count for pod in pods}
 
 
 def token(clients: Clients, kdcluster: str, role: str) -> str:

@@ -39,7 +39,8 @@ from datetime import UTC, datetime
 
 from labhelpers.check import begin, check
 from labhelpers.cleanup import labels, remove
-from labhelpers.cluster import apply, apply_config_map, caller, connect, wait_configured
+from labhelpers.cluster import apply, apply_config_map, caller, connect
+from labhelpers.cluster import served, wait_configured, wait_served
 from labhelpers.quiz import quiz
 from labhelpers.settings import settings
 from labhelpers.show import table
@@ -62,6 +63,13 @@ config_name = f"model-{place.user}-{model_version}"
 card = json.loads((models / f"{model_name}-{model_version}.json").read_text("utf-8"))
 table([[key, card[key]] for key in ("table", "table_version", "rows", "mae", "baseline_mae")],
       columns=["card", "value"])
+
+# %% [markdown]
+# Read the card as a reviewer would. `baseline_mae` is what a rule of thumb gives: distance divided by
+# the average speed. `mae` is what the model gives on rides it has never seen. The difference between
+# the two is the whole value of the model; if it were small, the honest thing would be to register
+# nothing and to serve the rule of thumb. `table_version` is the commit of the trips table that the
+# training read, so the same rows can be read again whenever somebody doubts the numbers.
 
 # %%
 check(
@@ -98,6 +106,15 @@ def predict(model, rows):
 '''
 code.mkdir(parents=True, exist_ok=True)
 (code / "score_rides.py").write_text(script.lstrip(), "utf-8")
+
+# %% [markdown]
+# Notice what the script does not contain: no scaling, no list of months, no path. The scaler sits
+# inside the pipeline, the order of the features comes from the card, and the engine passes the path.
+# A script that repeats none of these can get none of them wrong.
+#
+# `predict` receives a list of rows and returns a list of numbers. The engine collects requests that
+# arrive at the same moment and hands them over together: one call for many callers is much cheaper
+# than many calls, and each caller still gets the answer to its own rows.
 
 # %%
 def digest(path) -> str:
@@ -143,6 +160,18 @@ model = {
 } | lineage
 marks = labels("core/05") | {"kubedirector.hpe.com/cmType": "model"}
 apply_config_map(k8s, config_name, model, marks)
+
+# %% [markdown]
+# | Key | Who reads it |
+# |---|---|
+# | `name`, `model-version` | the engine: they become the address `/name/version/predict` |
+# | `path`, `scoring-path` | the engine: where the files lie; `repo://project_repo` is the tenant's project repository |
+# | `features` | the engine: it refuses a row in which one of them is missing |
+# | `table`, `table-version`, the digests | people and audits: which data and which code made this model |
+# | `mae-seconds`, `trained-by`, `trained-at` | people: how good it was, who made it, and when |
+#
+# A ConfigMap is small, versioned by the cluster and guarded by the tenant's rights, and everybody who
+# has a kubeconfig can list it. That is most of what a model registry must do.
 
 # %% [markdown]
 # ```bash
@@ -196,6 +225,11 @@ apply(k8s, "kubedirectorclusters", manifest)
 cluster = wait_configured(k8s, engine)
 
 # %% [markdown]
+# The cluster becomes `configured` when every member has run its start script with success. Members
+# start side by side, so two take no longer than one. The column *READY* of `kubectl get kdcluster`
+# counts those that are well, and *PROBLEM* says in words what the first one lacks.
+
+# %% [markdown]
 # ```bash
 # kubectl get kdcluster "inference-server-$EZMERAL_USER"
 # kubectl get pod -l "kubedirector.hpe.com/kdcluster=inference-server-$EZMERAL_USER"
@@ -205,21 +239,16 @@ cluster = wait_configured(k8s, engine)
 http, address = caller(k8s, engine, "LoadBalancer", 32700)
 
 
-def served() -> dict:
-    listed = http.get(f"{address}/models", timeout=10).json()["models"]
-    return {f"{one['name']}/{one['version']}": one for one in listed}
-
+# %% [markdown]
+# `GET /models` is the engine's own account: one line for each ConfigMap it is connected to, with the
+# state of the model and, if it could not be loaded, the reason. It asks for the same token as the
+# predictions do, because names of models are nobody else's business.
 
 # %%
 check(
     "The engine serves your model",
-    lambda: wait(
-        "the model to be loaded",
-        served,
-        until=lambda seen: f"{model_name}/{model_version}" in seen,
-        ignoring=(OSError, ValueError, KeyError),
-    ),
-    saw=lambda: ", ".join(served()),
+    lambda: wait_served(http, address, f"{model_name}/{model_version}"),
+    saw=lambda: ", ".join(served(http, address)),
     hint=[
         "`GET /models` of the engine says why a model is not loaded.",
         f"`kubectl logs -l kubedirector.hpe.com/kdcluster={engine}` shows the workers' words.",
@@ -237,9 +266,14 @@ broken = model | {"path": f"{repository}/models/nowhere.skops"}
 apply_config_map(k8s, config_name, broken, marks)
 complaint = wait(
     "the engine to notice",
-    lambda: served().get(f"{model_name}/{model_version}", {}).get("error"),
+    lambda: served(http, address).get(f"{model_name}/{model_version}", {}).get("error"),
 )
 print(complaint)
+
+# %% [markdown]
+# Read the complaint: it names the ConfigMap, the key, the path that was expected, and the command
+# that lists what is there instead. The engine tried to load the successor beside the model that was
+# serving, failed, and threw only the attempt away.
 
 # %%
 ride = dict.fromkeys(card["features"], 1)

@@ -52,6 +52,7 @@ from labhelpers.settings import settings
 from labhelpers.show import table
 from labhelpers.wait import wait
 
+# %%
 begin("core/06")
 place, k8s = settings(), connect()
 engine = f"inference-server-{place.user}"
@@ -65,16 +66,7 @@ card = json.loads(
 # The service of the load balancer knows both: the gateway wrote its address there, KubeDirector
 # its **token**, 32 characters that every caller must show. Older guides cut them out of printed
 # text with `grep` and `awk`; you ask for the field.
-
-# %%
-address = endpoints(k8s, engine, "LoadBalancer")[32700]
-http = requests.Session()
-http.verify, http.trust_env = str(place.ca), False
-http.headers["X-Auth-Token"] = token(k8s, engine, "LoadBalancer")
-url = f"{address}/{model_name}/{model_version}/predict"
-print(url, f"(the token has {len(http.headers['X-Auth-Token'])} characters)")
-
-# %% [markdown]
+#
 # ```bash
 # ENGINE="kubedirector.hpe.com/kdcluster=inference-server-$EZMERAL_USER,kubedirector.hpe.com/role=LoadBalancer"
 # ADDRESS=$(kubectl get service -l "$ENGINE" \
@@ -83,6 +75,14 @@ print(url, f"(the token has {len(http.headers['X-Auth-Token'])} characters)")
 #   -o jsonpath='{.items[0].metadata.annotations.kubedirector\.hpe\.com/kd-auth-token}')
 # curl --silent --cacert "$EZMERAL_CA" --header "X-Auth-Token: $TOKEN" "https://$ADDRESS/models"
 # ```
+
+# %%
+address = endpoints(k8s, engine, "LoadBalancer")[32700]
+http = requests.Session()
+http.verify, http.trust_env = str(place.ca), False
+http.headers["X-Auth-Token"] = token(k8s, engine, "LoadBalancer")
+url = f"{address}/{model_name}/{model_version}/predict"
+print(url, f"(the token has {len(http.headers['X-Auth-Token'])} characters)")
 
 # %%
 check(
@@ -120,11 +120,22 @@ def ride(one, other, hour: int = 17, weekday: bool = True, month: int = 3) -> di
     return {name: float(values[name]) for name in card["features"]}
 
 
+# %% [markdown]
+# The helper below turns two zones and a time into the features of one ride. It is the caller's side
+# of the bargain: the service promises to answer for exactly these columns, and the caller promises to
+# fill them as the training did. The distance is a guess here, a third longer than the straight line,
+# because the ride has not happened yet. In a real application it would come from a route planner.
+
 # %%
 body = {"use_scoring": True, "scoring_args": ride(start, end)}
 answer = http.post(url, json=body, timeout=10)
 minutes = answer.json()["predictions"][0] / 60
 print(f"{start.Zone} to {end.Zone} on a weekday at five: {minutes:.0f} minutes")
+
+# %% [markdown]
+# The answer arrives in milliseconds. Most of that time is spent on the way: TLS at the gateway, the
+# balancer's choice of a worker, and the wait of at most a moment for other callers to join the batch.
+# The prediction itself takes well under one millisecond, which is why batching pays.
 
 # %%
 check(
@@ -139,6 +150,10 @@ check(
 #
 # One call takes many rows, and costs little more than one. Ask for random routes at once, and
 # look: long lines should be dark, and crossing the river should cost.
+#
+# All rows travel in one request and come back as numbers in the same order.
+# Draw each route as a line from its start to its end. The colours run from light for short rides to
+# dark for long ones; this scale stays readable in print and for people who see colours differently.
 
 # %%
 generator = np.random.default_rng(7)
@@ -148,7 +163,6 @@ asked = [ride(one, other) for one, other in routes]
 answer = http.post(url, json={"use_scoring": True, "scoring_args": asked}, timeout=30)
 predicted = np.array(answer.json()["predictions"]) / 60
 
-# %%
 figure, axis = plt.subplots(figsize=(7, 6))
 colours = plt.cm.viridis_r(np.clip(predicted / predicted.max(), 0, 1))
 for (one, other), colour in zip(routes, colours, strict=True):
@@ -158,6 +172,12 @@ scale = plt.Normalize(0, predicted.max())
 figure.colorbar(plt.cm.ScalarMappable(scale, "viridis_r"), ax=axis, label="predicted minutes")
 axis.set(title=f"{rides} routes on a weekday at five", xlabel="longitude", ylabel="latitude")
 plt.show()
+
+# %% [markdown]
+# Look for what you know of the city. Rides inside Manhattan are light although they are slow, since
+# they are short. Lines to the airports are dark. If a short line were dark, or the map looked like
+# confetti, the features would have reached the model in another order than at training: the service
+# would answer with status 200 and be wrong all the same. Pictures find such faults faster than tests.
 
 # %%
 distances = np.array([one["trip_distance"] for one in asked])
@@ -188,6 +208,11 @@ answers = {
 }
 table([[name, one.status_code, one.json()["error"][:90]] for name, one in answers.items()],
       columns=["mistake", "status", "what the service says"])
+
+# %% [markdown]
+# Nothing here is a stack trace, and nothing tells a stranger about other people's models. The texts
+# name what was expected, so the caller can mend the request without asking you. Rows are checked
+# before the model sees them; one bad request in a batch does not spoil the answers of the others.
 
 # %%
 check(
@@ -220,6 +245,11 @@ before, failed = load(requests_sent, callers)
 print(f"p50 {np.percentile(before, 50):.1f} ms, p99 {np.percentile(before, 99):.1f} ms, {failed} failed")
 
 # %% [markdown]
+# If p99 is many times p50, requests queue somewhere: most callers are served at once, and a few wait
+# for a turn. On a laptop the other programs that share its two or four processors are part of what you
+# measure, so compare curves of the same run and never numbers of two machines.
+
+# %% [markdown]
 # The engine counts for itself, in the form that Prometheus reads. `/metrics` is what an operator's
 # dashboard is made of.
 
@@ -240,6 +270,10 @@ check(
 #
 # Change one number in the manifest, `members`, and KubeDirector adds a worker. The load goes on
 # meanwhile: the balancer sends to the new one when it is ready, not earlier.
+#
+# ```bash
+# kubectl get pod -l "kubedirector.hpe.com/kdcluster=inference-server-$EZMERAL_USER"
+# ```
 
 # %%
 where = {**KUBEDIRECTOR, "namespace": k8s.namespace, "plural": "kubedirectorclusters"}
@@ -258,9 +292,10 @@ during, failed_during = load(requests_sent, callers)
 cluster = wait_configured(k8s, engine)
 
 # %% [markdown]
-# ```bash
-# kubectl get pod -l "kubedirector.hpe.com/kdcluster=inference-server-$EZMERAL_USER"
-# ```
+# Three things happened while the load ran: KubeDirector changed the number of replicas, the new
+# worker loaded the model from the project repository, and the balancer began to send to it after its
+# first successful health check. The patch named the whole list of roles, because a list in a merge
+# patch is replaced and not merged: whoever forgets one role removes it.
 
 # %%
 after, failed_after = load(requests_sent, callers)

@@ -47,7 +47,7 @@ from labhelpers import show
 from labhelpers import spark as spark_helper
 from labhelpers.check import begin, check
 from labhelpers.cleanup import labels, remove
-from labhelpers.cluster import KUBEDIRECTOR, apply_config_map, caller, connect
+from labhelpers.cluster import KUBEDIRECTOR, apply_config_map, caller, connect, restarts, wait_served
 from labhelpers.data import Drift, make_trips, read_trips, zones_file
 from labhelpers.quiz import quiz
 from labhelpers.repository import workspace
@@ -72,6 +72,11 @@ names = card["features"]
 # the same rules as before. Adding the rows blindly would double them when somebody runs the cell
 # twice; `replaceWhere` replaces March and nothing else, in one commit. Whoever reads the old version
 # does not notice.
+#
+# The rules are a file that lab core-03 left in the project repository, and the features come from the
+# file that lab core-04 left: whatever was cleaned or computed for the first model is cleaned and
+# computed in the same way for the second. The month itself is made here, with the traffic in midtown
+# slower than before, as it would be after a bridge has been closed.
 
 # %%
 lake = workspace("lakehouse") / f"month-{new_month}"
@@ -89,7 +94,6 @@ new.write.save(path, "delta", "overwrite", replaceWhere=f"month = {month}")
 version = spark.sql(f"DESCRIBE HISTORY delta.`{path}`").first().version
 before = spark.read.load(path, "delta", versionAsOf=card["table_version"])
 after = spark.read.load(path, "delta", versionAsOf=version)
-print(f"version {card['table_version']}: {before.count():,} rides; version {version}: {after.count():,}")
 
 # %%
 check(
@@ -106,6 +110,10 @@ check(
 # Has the world changed, or only grown? Compare the speed of rides by hour, old against new. One
 # number for it is the **population stability index** (PSI): how far two histograms are apart. Below
 # 0.1 they are alike; above 0.2 a model trained on one should not be trusted with the other.
+#
+# Look at several columns, not at one. If the speed has drifted while distances and hours have not, the
+# city has slowed down. If the distances had drifted too, people would be riding elsewhere, and that
+# would call for another answer than training the same model again.
 
 # %%
 def collect(frame) -> pd.DataFrame:
@@ -116,6 +124,7 @@ def collect(frame) -> pd.DataFrame:
 
 
 old, fresh = collect(before), collect(after.where(f"month = {month}"))
+both = {"old": old, "new": fresh}
 
 # %%
 def psi(one: pd.Series, other: pd.Series) -> float:
@@ -129,7 +138,7 @@ drift = {name: psi(old[name], fresh[name]) for name in ("mph", "duration", "trip
 show.bars(pd.DataFrame(drift.items(), columns=["what", "psi"]), "what", "psi", "What has changed");
 
 # %%
-speed = pd.DataFrame({"old": old.groupby("hour")["mph"].median(), "new": fresh.groupby("hour")["mph"].median()})
+speed = pd.DataFrame({name: rides.groupby("hour")["mph"].median() for name, rides in both.items()})
 show.lines(speed.reset_index(), "hour", ["old", "new"], "The city has become slower", unit="miles per hour");
 
 # %%
@@ -145,6 +154,10 @@ check(
 #
 # The program of lab core-04 is on the project repository; you give it a new **order**: new features,
 # a new version, and the table version they came from.
+#
+# The model learns from old and new rides together. With the new month alone it would forget the seasons
+# it has not seen there, and with the old ones alone it would learn nothing. The job waits in the same
+# queue as everybody's, and `%logs --follow` shows its words while it runs.
 
 # %%
 feature_file = features / f"rides-v{version}.parquet"
@@ -155,8 +168,6 @@ order = json.loads((code / "order.json").read_text("utf-8"))
 order |= {"version": "2", "features": str(feature_file.relative_to(repo))}
 order["about"] |= {"table_version": version, "baseline_mae": float(naive.abs().mean())}
 (code / "order.json").write_text(json.dumps(order, indent=1), "utf-8")
-
-# %%
 # %attachments
 
 # %%
@@ -186,6 +197,11 @@ check(
 # for predictions all the time and counts what goes wrong. Meanwhile you register version 2 and
 # connect the engine to it. KubeDirector hears of it and calls the start script with `--reconnect`;
 # no pod is restarted.
+#
+# Two ConfigMaps are new: one for version 2, and one whose version is called `production`. The second is
+# the **pointer**: callers who do not care about numbers ask for `production`, and today that is
+# version 1. Both must stand in the list of connections beside the first one; a model that is no longer
+# listed is dropped as soon as its last request has been answered.
 
 # %%
 ride = fresh[names].iloc[0].to_dict()
@@ -200,13 +216,7 @@ def ask_for_ever() -> None:
         counts["failed"] += reply.status_code != 200
 
 
-def restarts() -> dict[str, int]:
-    selector = f"kubedirector.hpe.com/kdcluster={engine}"
-    pods = k8s.core.list_namespaced_pod(k8s.namespace, label_selector=selector).items
-    return {pod.metadata.name: pod.status.container_statuses[0].restart_count for pod in pods}
-
-
-restarts_before = restarts()
+restarts_before = restarts(k8s, engine)
 callers = threading.Thread(target=ask_for_ever)
 callers.start()
 
@@ -237,25 +247,15 @@ patch = {"spec": {"connections": connections}}
 k8s.custom.patch_namespaced_custom_object(name=engine, body=patch, **where)
 
 # %%
-def served() -> set[str]:
-    listed = http.get(f"{address}/models", timeout=10).json()["models"]
-    return {f"{one.get('name')}/{one.get('version')}" for one in listed}
-
-
-both = wait(
-    "both versions",
-    served,
-    until=lambda seen: {f"{model_name}/2", f"{model_name}/production"} <= seen,
-    ignoring=(OSError, ValueError, KeyError),
-)
+names_served = wait_served(http, address, f"{model_name}/2", f"{model_name}/production")
 counts["running"] = False
 callers.join()
-print(counts["asked"], "asked,", counts["failed"], "failed;", ", ".join(sorted(both)))
+print(counts["asked"], "asked,", counts["failed"], "failed;", ", ".join(names_served))
 
 # %%
 check(
     "Both versions answer, and not one request failed meanwhile",
-    lambda: counts["failed"] == 0 and counts["asked"] > 0 and f"{model_name}/1" in served(),
+    lambda: counts["failed"] == 0 and counts["asked"] > 0 and f"{model_name}/1" in names_served,
     saw=lambda: f"{counts['asked']} requests, {counts['failed']} failed",
     hint=f"`kubectl describe kdcluster {engine}` shows whether the reconnect went well.",
 )
@@ -265,6 +265,11 @@ check(
 #
 # You need not believe it. The events of the kdcluster say in which order things happened, and the
 # pods' restart counters say that nobody was restarted.
+#
+# ```bash
+# kubectl describe kdcluster "inference-server-$EZMERAL_USER" | grep -i connect
+# kubectl get pod -l "kubedirector.hpe.com/kdcluster=inference-server-$EZMERAL_USER"
+# ```
 
 # %%
 events = k8s.core.list_namespaced_event(
@@ -273,17 +278,11 @@ events = k8s.core.list_namespaced_event(
 told = [[event.reason, event.message] for event in events if "connect" in event.message]
 show.table(told[-6:], columns=["reason", "what happened"])
 
-# %% [markdown]
-# ```bash
-# kubectl describe kdcluster "inference-server-$EZMERAL_USER" | grep -i connect
-# kubectl get pod -l "kubedirector.hpe.com/kdcluster=inference-server-$EZMERAL_USER"
-# ```
-
 # %%
 check(
     "The engine was told to reconnect, and no pod was restarted",
-    lambda: any("--reconnect" in message for _, message in told) and restarts() == restarts_before,
-    saw=lambda: f"{len(told)} events; restarts of each pod: {list(restarts().values())}",
+    lambda: any("--reconnect" in message for _, message in told) and restarts(k8s, engine) == restarts_before,
+    saw=lambda: f"{len(told)} events; restarts of each pod: {list(restarts_before.values())}",
     hint="Events are kept for an hour. If yours are gone, run step 4 again.",
 )
 
@@ -293,6 +292,10 @@ check(
 # Let both versions predict the new month and compare them with what really happened. Then move the
 # pointer: callers ask for the version `production`, and you decide what that is. Promoting is one
 # change of one ConfigMap; rolling back is the same change the other way.
+#
+# Judge with rides that neither the caller nor the pointer chose: the same two thousand of the new month
+# for both. A model that is better only on the data it was trained on has learned them by heart. And
+# roll back once while nothing is wrong: a way back that nobody has tried is not a way back.
 
 # %%
 judged = fresh.sample(2000, random_state=seed)
@@ -340,20 +343,24 @@ check(
 #
 # A year from now somebody will ask. The registry knows the table version, and the table knows what
 # each version was: join them.
+#
+# The answer is a table with one row for each registered model: the commit it was trained on, when that
+# commit was written, and how good the model was then. Because each commit can still be read, anybody
+# can train the model again and compare. That is what *reproducible* means, and it costs one number
+# written down at the right moment.
 
 # %%
-history = spark.sql(f"DESCRIBE HISTORY delta.`{path}`").select("version", "timestamp", "operation")
-commits = {row.version: row for row in history.collect()}
+history = spark.sql(f"DESCRIBE HISTORY delta.`{path}`").collect()
+written = {row.version: str(row.timestamp)[:19] for row in history}
 registered = k8s.core.list_namespaced_config_map(
     k8s.namespace, label_selector="kubedirector.hpe.com/cmType=model"
 ).items
 lineage = [
-    [data["model-version"], data["table"], int(data["table-version"]), data["mae-seconds"],
-     str(commits[int(data["table-version"])].timestamp)[:19]]
+    [data["model-version"], data["mae-seconds"], int(data["table-version"]), written[int(data["table-version"])]]
     for data in (one.data for one in registered)
     if data.get("name") == model_name and data.get("table") == card["table"]
 ]
-show.table(lineage, columns=["model", "table", "table version", "seconds off", "data written at"])
+show.table(lineage, columns=["model", "seconds off", "table version", "data written at"])
 
 # %%
 check(
