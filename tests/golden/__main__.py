@@ -5,14 +5,13 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-import time
 from pathlib import Path
 
+from tests.golden.coverage import FILE, write_coverage
 from tests.golden.recording import read_areas
-from tests.golden.replay import Replay, Result
-from tests.golden.report import KNOWN, describe, explain, read_known, score_line
+from tests.golden.replay import Result, replay_areas
+from tests.golden.report import KNOWN, Known, describe, explain, read_known, score_line
 from tests.golden.server import TOKENS, OwnServer, Server
-from tests.golden.webhook import Webhook
 
 HERE = Path(__file__).parent
 
@@ -32,24 +31,21 @@ def main(arguments: list[str] | None = None) -> int:
     unlisted = 0
     scores = []
     with _server(options) as server:
-        replay = Replay(server, Webhook)
-        try:
-            for area in areas:
-                begun = time.monotonic()
-                found = replay.run(area)
-                results += found
-                scores.append(score_line(area.name, found, known))
-                print(f"== {scores[-1]}  {time.monotonic() - begun:.1f} s", flush=True)
-                unlisted += _print_differences(found, known, options.verbose)
-        finally:
-            replay.close()
+        for area, found, seconds in replay_areas(server, areas):
+            results += found
+            scores.append(score_line(area.name, found, known))
+            print(f"== {scores[-1]}  {seconds:.1f} s", flush=True)
+            unlisted += _print_differences(found, known, options.verbose)
     print("\n".join(["", *scores, score_line("all", results, known)]))
+    if options.coverage:
+        FILE.write_text(write_coverage(areas, results, known), encoding="utf-8")
+        print(f"Wrote {FILE.name}.")
     if unlisted:
-        print(f"{unlisted} differences are not listed in {options.known}.")
+        print(f"{unlisted} differences are not listed in {options.known.name}.")
     return 1 if unlisted else 0
 
 
-def _print_differences(results: list[Result], known: list, verbose: bool) -> int:
+def _print_differences(results: list[Result], known: list[Known], verbose: bool) -> int:
     unlisted = 0
     for result in results:
         if result.is_same:
@@ -82,6 +78,7 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--tokens", help='JSON: {"admin": "…", "alice": "…", "bob": "…"}')
     parser.add_argument("--restart", default="", help="command that restarts that server")
     parser.add_argument("--compact", default="", help="command that compacts its history")
+    parser.add_argument("--coverage", action="store_true", help="write COVERAGE.md")
     parser.add_argument("-v", "--verbose", action="store_true", help="show every difference")
     return parser.parse_args(arguments)
 

@@ -29,7 +29,7 @@ HEADERS = (
 AGES = ("Age", "Created At", "First Seen", "Last Seen", "Duration")
 IGNORED = ("managedFields", "event_offsets_s", "elapsed_s", "__length__", "__note__")
 # Certificates, key material and sizes that depend on them.
-OWN = ("caBundle", "kid", "n", "Content-Length")
+OWN = ("caBundle", "ca.crt", "kid", "n", "Content-Length")
 STAMP = re.compile(r"\b20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|\+00:00)")
 MASKS = (
     (JWT, "<jwt>"),
