@@ -30,6 +30,7 @@ first_lab: str = "core/01"  # where you begin after this page
 # %%
 import subprocess
 import sys
+from pathlib import Path
 
 from labhelpers.check import CheckFailed, begin, check
 from labhelpers.progress import home, load
@@ -82,7 +83,7 @@ check("The kernel remembers the cell above", lambda: greeting.startswith("Hello"
 
 # %%
 doctor = subprocess.run(
-    [sys.executable, "-m", "labrunner.cli", "doctor"], capture_output=True, text=True, check=False
+    [Path(sys.executable).with_name("labs"), "doctor"], capture_output=True, text=True, check=False
 )
 print(doctor.stdout or doctor.stderr)
 
