@@ -14,6 +14,7 @@ from labsandbox.client import Client, Informer, Resource, key_of
 
 Object = dict[str, Any]
 
+_REMEMBERED = 1000
 _BULKY = ("managedFields",)
 # What no controller asks of a pod. They never write a whole pod back, so it is not missed.
 _POD_BULK = {"tolerations", "securityContext", "imagePullSecrets", "dnsPolicy", "schedulerName"}
@@ -30,10 +31,11 @@ class Cache(Informer):
         self.by_uid: dict[str, Object] = {}
         self.by_owner: dict[str, dict[str, Object]] = defaultdict(dict)
         self.by_namespace: dict[str | None, dict[str, Object]] = defaultdict(dict)
+        self._gone: dict[str, None] = {}
 
     def note(self, obj: Object) -> None:
-        """Take the answer to a write of our own."""
-        if "metadata" in obj and obj["metadata"].get("uid"):
+        """Take the answer to a write of our own, unless the object has gone in the meantime."""
+        if _is_known(obj, self._gone):
             gone = obj["metadata"].get("deletionTimestamp") and not obj["metadata"].get(
                 "finalizers"
             )
@@ -51,12 +53,20 @@ class Cache(Informer):
                 return
             if kind == "DELETED" and not is_same:
                 return
+            if kind == "DELETED":
+                self._bury(obj["metadata"]["uid"])
             self._unindex(old)
         elif kind == "DELETED":
+            self._bury(obj["metadata"]["uid"])
             return
         if kind != "DELETED":
             self._index(obj)
         super()._take(kind, obj)
+
+    def _bury(self, uid: str) -> None:
+        self._gone[uid] = None
+        if len(self._gone) > _REMEMBERED:
+            self._gone.pop(next(iter(self._gone)))
 
     def _trim(self, obj: Object) -> Object:
         meta = {key: value for key, value in obj["metadata"].items() if key not in _BULKY}
@@ -117,3 +127,8 @@ def _slim_pod(pod: Object) -> Object:
             ]
     spec["volumes"] = [v for v in spec.get("volumes") or [] if "persistentVolumeClaim" in v]
     return {**pod, "spec": spec}
+
+
+def _is_known(obj: Object, gone: dict[str, None]) -> bool:
+    uid = (obj.get("metadata") or {}).get("uid")
+    return bool(uid) and uid not in gone

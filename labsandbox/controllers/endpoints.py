@@ -37,6 +37,14 @@ def reconcile(
     return [*_endpoints(service, chosen, endpoints, now), *_slices(service, chosen, own, now)]
 
 
+def leftover(current: Object | None) -> list[Action]:
+    """Return the deletion of the Endpoints of a service that is gone, if a controller made them."""
+    if current is None or CHANGED not in (current["metadata"].get("annotations") or {}):
+        return []
+    meta = current["metadata"]
+    return [Delete(ENDPOINTS, meta["name"], meta["namespace"], meta["uid"])]
+
+
 def _serves(service: Object, pod: Object) -> bool:
     return objects.is_ready(pod) or bool(service["spec"].get("publishNotReadyAddresses"))
 

@@ -181,7 +181,7 @@ class Engine:
                 uid=action.uid,
             )
         except ApiError as error:
-            if error.status in (404, 409):
+            if error.status == 404:
                 return
             raise
         self._note(action.resource, answer)

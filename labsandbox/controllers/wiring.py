@@ -19,14 +19,14 @@ Object = dict[str, Any]
 
 def _endpoints(store: Store, key: Key) -> list[Action]:
     service = store[resources.SERVICES].objects.get(key)
+    current = store[resources.ENDPOINTS].objects.get(key)
     if service is None:
-        return []
+        return endpoints.leftover(current)
     slices = [
         obj
         for obj in store[resources.ENDPOINTSLICES].of(key[0])
         if (obj["metadata"].get("labels") or {}).get(endpoints.SERVICE_NAME) == key[1]
     ]
-    current = store[resources.ENDPOINTS].objects.get(key)
     pods = store[resources.PODS].of(key[0])
     return endpoints.reconcile(service, pods, current, slices, time.time())
 
