@@ -38,11 +38,11 @@ def render(
         "global",
         "    maxconn 2048",
         "    tune.bufsize 65536",  # a request that fits can be sent again
-        f"    stats socket {folder}/haproxy.sock mode 600 level admin expose-fd listeners",
         "    hard-stop-after 60s",
         "defaults",
         "    mode http",
         "    timeout connect 2s",
+        "    timeout check 3s",
         "    timeout client 75s",
         "    timeout server 120s",
         "    timeout queue 5s",
@@ -60,7 +60,7 @@ def render(
         "    option httpchk GET /health",
         "    http-check expect status 200",
         "    retry-on conn-failure empty-response",
-        "    default-server check inter 500ms fall 1 rise 1 on-marked-down shutdown-sessions",
+        "    default-server check inter 1s fastinter 200ms downinter 200ms fall 2 rise 1",
         *(f"    server {name} {address}" for name, address in servers),
         "frontend stats",
         f"    bind {listen}:{stats}",
@@ -106,7 +106,18 @@ class Haproxy:
             process.send_signal(signal.SIGUSR2)  # a new worker takes over the listening sockets
         self.text = text
         log.info("haproxy balances over %s", ", ".join(name for name, _ in servers) or "nobody")
-        await asyncio.sleep(0)
+        # Until it listens it is not ready, and a second signal would end it.
+        while not await self._listens():
+            await asyncio.sleep(0.05)
+
+    async def _listens(self) -> bool:
+        host = "127.0.0.1" if self.listen == "0.0.0.0" else self.listen
+        try:
+            _, writer = await asyncio.open_connection(host, self.front)
+        except OSError:
+            return False
+        writer.close()
+        return True
 
     async def stop(self) -> None:
         """Finish what is under way, then end."""
