@@ -33,7 +33,7 @@ from labsandbox.apiserver.streams.target import CLIENT
 from labsandbox.apiserver.watch.hub import Hub
 
 _LOG = logging.getLogger(__name__)
-_KEPT_SECONDS, _KEPT_CHANGES, _TIDY_SECONDS = 300.0, 20_000, 30.0
+_KEPT_SECONDS, _TIDY_SECONDS = 300.0, 30.0
 _BACKLOG = 2048
 
 
@@ -211,7 +211,7 @@ async def _tidy(api: Api) -> None:
     while True:
         await asyncio.sleep(_TIDY_SECONDS)
         try:
-            await api.store.compact_older_than(_KEPT_SECONDS, _KEPT_CHANGES)
+            await api.store.compact_older_than(_KEPT_SECONDS)
             await expire_events(api)
         except Exception:
             _LOG.exception("tidying the store failed; it is tried again")

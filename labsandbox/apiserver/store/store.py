@@ -25,6 +25,7 @@ Json = dict[str, Any]
 Listener = Callable[[Change], None]
 _LOG = logging.getLogger(__name__)
 _BATCH = 500
+_MOST_KEPT, _OVERHEAD = 24 * 1024 * 1024, 400
 
 
 class Stale(Exception):
@@ -53,6 +54,10 @@ class Store:
         self._superseded: deque[tuple[int, int]] = deque()
         """(revision of the change that superseded it, superseded revision)."""
         self._marks: deque[tuple[float, int]] = deque()
+        self._sizes: deque[tuple[int, int]] = deque()
+        """(revision, bytes) of the changes in memory, whose sum is bounded."""
+        self._kept = 0
+        self._cutting: asyncio.Task[int] | None = None
         self.listeners: list[Listener] = []
         self.progress: set[asyncio.Event] = set()
         self.compacted = self._database.number("compacted")
@@ -70,9 +75,9 @@ class Store:
             change = Change(bucket_name, kind, Record(namespace, name, revision, body), before)
             bucket.apply(change)
             self._note_superseded(change)
+            self._note_size(change)
             self.revision = self._next = max(self.revision, revision)
-        for bucket in self._buckets.values():
-            bucket.compact(self.compacted)
+        self.forget(max(self.forgotten, self._too_much()))
 
     def start(self) -> None:
         """Begin to accept writes; call it on the running loop."""
@@ -208,8 +213,39 @@ class Store:
         self.bucket(change.bucket).apply(change)
         self.revision = change.revision
         self._note_superseded(change)
+        self._note_size(change)
         for listener in self.listeners:
             listener(change)
+        change.wire.clear()
+        if self._kept > _MOST_KEPT and self._cutting is None:
+            self._cutting = self._loop.create_task(self._cut())
+            self._cutting.add_done_callback(self._cut_done)
+
+    def _note_size(self, change: Change) -> None:
+        size = len(change.after.body) + _OVERHEAD
+        self._sizes.append((change.revision, size))
+        self._kept += size
+
+    def _too_much(self) -> int:
+        """The revision to forget up to, so that the past takes no more than half its room."""
+        if self._kept <= _MOST_KEPT:
+            return 0
+        left = self._kept
+        for revision, size in self._sizes:
+            left -= size
+            if left <= _MOST_KEPT // 2:
+                return revision
+        return self.revision
+
+    async def _cut(self) -> int:
+        target = self._too_much()
+        self.forget(target)
+        return await self.compact(target)
+
+    def _cut_done(self, task: asyncio.Task[int]) -> None:
+        self._cutting = None
+        if not task.cancelled() and task.exception() is not None:
+            _LOG.error("cutting the history failed: %s", task.exception())
 
     def _fail(self, batch: list[_Entry], error: Exception) -> None:
         """Nothing of the batch is on disk, so nothing built upon it may be either."""
@@ -257,18 +293,16 @@ class Store:
         self.forgotten = max(self.forgotten, revision)
         for bucket in self._buckets.values():
             bucket.compact(revision)
+        while self._sizes and self._sizes[0][0] <= revision:
+            self._kept -= self._sizes.popleft()[1]
 
-    async def compact_older_than(self, seconds: float, most: int) -> None:
-        """Keep the changes of the last `seconds`, and never more than `most`."""
+    async def compact_older_than(self, seconds: float) -> None:
+        """Keep the changes of the last `seconds`."""
         now = time.monotonic()
         self._marks.append((now, self.revision))
         target = 0
         while self._marks and self._marks[0][0] <= now - seconds:
             target = self._marks.popleft()[1]
-        kept = sum(len(bucket.changes) for bucket in self._buckets.values())
-        if kept > most:
-            revisions = sorted(c.revision for b in self._buckets.values() for c in b.changes)
-            target = max(target, revisions[kept - most])
         if target > self.forgotten:
             self.forget(target)
             await self.compact(target)

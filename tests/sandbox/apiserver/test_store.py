@@ -129,6 +129,23 @@ def test_compaction_leaves_the_present_on_disk(tmp_path: Path) -> None:
     run(read, tmp_path)
 
 
+def test_past_takes_bounded_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("labsandbox.apiserver.store.store._MOST_KEPT", 20_000)
+
+    async def body(store: Store) -> None:
+        for number in range(100):
+            await put(store, "a", number=str(number), text="x" * 200)
+        for _ in range(100):
+            if len(store.bucket("things").changes) < 60:
+                break
+            await asyncio.sleep(0.01)
+        assert len(store.bucket("things").changes) < 60
+        assert store.forgotten > 0
+        assert store.compacted > 0
+
+    run(body, tmp_path)
+
+
 def test_lists_are_ordered_by_key_as_in_etcd(tmp_path: Path) -> None:
     async def body(store: Store) -> None:
         for namespace, name in (("a", "z"), ("a-b", "a"), ("a", "b")):
