@@ -214,6 +214,14 @@ def _deployment(obj: Json) -> None:
         rolling.setdefault("maxSurge", "25%")
 
 
+@_rule("apps.v1.DaemonSet")
+def _template_generation(obj: Json) -> None:
+    # Servers keep a number and show it as an annotation; whoever writes the object owns that.
+    metadata = obj.setdefault("metadata", {})
+    annotations = metadata["annotations"] = metadata.get("annotations") or {}
+    annotations.setdefault("deprecated.daemonset.template.generation", "0")
+
+
 @_rule("apps.v1.DaemonSetSpec")
 def _daemon_set(obj: Json) -> None:
     strategy = obj.setdefault("updateStrategy", {})

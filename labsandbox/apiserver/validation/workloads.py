@@ -338,10 +338,10 @@ def replicas_status(obj: Json) -> list[FieldError]:
         if name in status
     ]
     for name in counters:
-        found += not_negative(f"status.{name}", status[name])
+        found += not_negative(f"status.{name}", status.get(name, 0))
     found += not_negative("status.observedGeneration", status.get("observedGeneration"))
     for name in counters[1:] if counters[:1] == ["replicas"] else counters:
-        if status[name] > total:
+        if status.get(name, 0) > total:
             detail = "cannot be greater than status.replicas"
             found.append(invalid(f"status.{name}", status[name], detail))
     if status.get("availableReplicas", 0) > status.get("readyReplicas", 0):
