@@ -7,6 +7,7 @@ successor that does not load leaves it there and its reason in the slot.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import time
@@ -79,6 +80,7 @@ class Registry:
         self.slots: dict[str, Slot] = {}
         self.index: dict[tuple[str, str], Served] = {}
         self.loading: dict[tuple[str, str], asyncio.Event] = {}
+        self.applied = asyncio.Event()
         self.closing: set[asyncio.Task[None]] = set()
         self.on_batch: Callable[[str, int], None] = lambda label, size: None
         self.on_restart: Callable[[str], None] = lambda label: None
@@ -89,6 +91,9 @@ class Registry:
 
     async def await_model(self, name: str, version: str) -> Served:
         """Return a model, waiting for one that is loading; 404 lists those there are."""
+        if not self.applied.is_set():  # just started: what is served is not known yet
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self.applied.wait(), self.settings.load_timeout)
         found = self.index.get((name, version))
         if found is None:
             event = self.loading.get((name, version))
@@ -144,6 +149,7 @@ class Registry:
             self.loading.setdefault(spec.key, asyncio.Event())
         limit = asyncio.Semaphore(2)
         await asyncio.gather(*(self._load(title, spec, limit) for title, spec in todo))
+        self.applied.set()
         return [slot.error for slot in self.slots.values() if slot.error]
 
     def _is_served(self, slot: Slot, spec: ModelSpec) -> bool:
