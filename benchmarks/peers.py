@@ -52,6 +52,20 @@ class Server:
             return json.dumps({"inputs": [flat | {"data": data}]}).encode()
         return json.dumps({"dataframe_split": {"columns": rows["columns"], "data": data}}).encode()
 
+    def wait_idle(self, deadline: float = 30.0) -> None:
+        """Return when the server's processes have used no CPU for half a second."""
+        end, before = time.perf_counter() + deadline, -1.0
+        while time.perf_counter() < end:
+            top = psutil.Process(self.process.pid)
+            spent = 0.0
+            for process in [top, *top.children(recursive=True)]:
+                with contextlib.suppress(psutil.Error):
+                    spent += sum(process.cpu_times()[:2])
+            if spent - before < 0.02:
+                return
+            before = spent
+            time.sleep(0.5)
+
     def memory(self) -> float:
         """Return MB the server and its children hold, shared pages counted once (PSS)."""
         total = 0

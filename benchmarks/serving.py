@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
-import pickle
 import statistics
 import subprocess
 import sys
@@ -67,10 +66,6 @@ def measure(
 
 def bare(rows: dict[str, Any], folder: Path, seconds: float, seen: Seen) -> None:
     """Measure what one prediction and one bare HTTP answer cost, in milliseconds."""
-    import numpy
-
-    model = pickle.loads((folder / "hgb.pkl").read_bytes())
-    matrix = numpy.array(rows["data"][:1])
     code = (
         "import pickle,sys,time,warnings; warnings.simplefilter('ignore'); import numpy\n"
         "model = pickle.load(open(sys.argv[1], 'rb')); row = numpy.array([eval(sys.argv[2])])\n"
@@ -80,7 +75,7 @@ def bare(rows: dict[str, Any], folder: Path, seconds: float, seen: Seen) -> None
         "while time.perf_counter() < end: model.predict(row); n += 1\n"
         "print((time.perf_counter() - began) / n * 1000)\n"
     )
-    argv = [sys.executable, "-c", code, str(folder / "hgb.pkl"), repr(matrix[0].tolist())]
+    argv = [sys.executable, "-c", code, str(folder / "hgb.pkl"), repr(rows["data"][0])]
     env = {"OMP_NUM_THREADS": "1", "PATH": "/usr/bin:/bin"}
     took = subprocess.run([*argv, str(seconds)], capture_output=True, check=True, env=env)
     seen["bare", "predict"].append(float(took.stdout))
@@ -98,7 +93,7 @@ def fresh_model(server: peers.Server, folder: Path) -> float:
         "hgb": {"path": "repo://project_repo/hgb.skops"},
         "fresh": {"path": "repo://project_repo/hgb.skops", "description": str(time.time())},
     }
-    time.sleep(3)  # as when an engine has been up for a while: its libraries are imported
+    server.wait_idle()  # as when an engine has been up for a while: its libraries are imported
     began = time.perf_counter()
     peers.write_configmeta(folder / "pod", peers.configmeta(server.host, models))
     fresh = peers.Server(

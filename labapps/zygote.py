@@ -180,6 +180,7 @@ def nest(args: dict[str, Any], fds: list[int]) -> int:
 
 
 def main(arguments: list[str]) -> int:
+    """Run the zygote whose socket is inherited as the given descriptor."""
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     return nest({"modules": arguments[1:]}, [int(arguments[0])])

@@ -321,9 +321,12 @@ def load_ipython_extension(shell: Any) -> None:
     if told is not None:  # a notebook pod's application knows them already
         magics.register([name for name in told.split(",") if name])
         return
+    from kubernetes.client.exceptions import OpenApiException
+    from urllib3.exceptions import HTTPError
+
     try:
         magics.register([engine.name for engine in magics.cluster.engines()])
-    except Exception as error:
+    except (LabError, OpenApiException, HTTPError, OSError, LookupError, ValueError) as error:
         print(
             f"No training cluster is known yet ({type(error).__name__}). %attachments looks again."
         )
