@@ -5,6 +5,7 @@ LabError
 ├── JarUnusable      the Delta and Iceberg jar is missing, does not fit Spark, or cannot be written
 ├── SparkUnavailable Spark did not start
 ├── DataUnreadable   a data file, or one column of it, cannot be read
+├── LabMissing       an earlier lab has not been run
 ├── SettingsError    a setting is missing or unusable
 └── SignInNeeded     there is no session, or it is over
 """
@@ -16,6 +17,7 @@ __all__ = [
     "JarUnusable",
     "JavaUnusable",
     "LabError",
+    "LabMissing",
     "SettingsError",
     "SignInNeeded",
     "SparkUnavailable",
@@ -44,6 +46,10 @@ class SparkUnavailable(LabError):
 
 class DataUnreadable(LabError):
     """A data file, or one of its columns, cannot be read; the text names both."""
+
+
+class LabMissing(LabError):
+    """An earlier lab has not been run; the text says which."""
 
 
 class SettingsError(LabError):

@@ -41,6 +41,7 @@ from labhelpers.check import begin, check
 from labhelpers.cleanup import labels, remove
 from labhelpers.cluster import apply, apply_config_map, caller, connect
 from labhelpers.cluster import served, wait_configured, wait_served
+from labhelpers.prerequisite import file_of
 from labhelpers.quiz import quiz
 from labhelpers.settings import settings
 from labhelpers.show import table
@@ -60,7 +61,8 @@ config_name = f"model-{place.user}-{model_version}"
 # a card is a number machine that nobody can question.
 
 # %%
-card = json.loads((models / f"{model_name}-{model_version}.json").read_text("utf-8"))
+card_file = file_of("core-04", models / f"{model_name}-{model_version}.json")
+card = json.loads(card_file.read_text("utf-8"))
 table([[key, card[key]] for key in ("table", "table_version", "rows", "mae", "baseline_mae")],
       columns=["card", "value"])
 

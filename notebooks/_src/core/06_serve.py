@@ -47,6 +47,7 @@ import requests
 from labhelpers.check import begin, check
 from labhelpers.cluster import KUBEDIRECTOR, connect, endpoints, token, wait_configured
 from labhelpers.data import zones_file
+from labhelpers.prerequisite import cluster_of, file_of
 from labhelpers.quiz import quiz
 from labhelpers.settings import settings
 from labhelpers.show import table
@@ -55,10 +56,9 @@ from labhelpers.wait import wait
 # %%
 begin("core/06")
 place, k8s = settings(), connect()
-engine = f"inference-server-{place.user}"
-card = json.loads(
-    (place.project_repo / "models" / place.user / f"{model_name}-{model_version}.json").read_text()
-)
+engine = cluster_of("core-05", k8s, f"inference-server-{place.user}")["metadata"]["name"]
+models = place.project_repo / "models" / place.user
+card = json.loads(file_of("core-04", models / f"{model_name}-{model_version}.json").read_text())
 
 # %% [markdown]
 # ## 1. Find the address and the token

@@ -49,6 +49,7 @@ from labhelpers.check import begin, check
 from labhelpers.cleanup import labels, remove
 from labhelpers.cluster import KUBEDIRECTOR, apply_config_map, caller, connect, restarts, wait_served
 from labhelpers.data import Drift, make_trips, read_trips, zones_file
+from labhelpers.prerequisite import cluster_of, file_of
 from labhelpers.quiz import quiz
 from labhelpers.repository import workspace
 from labhelpers.settings import settings
@@ -59,10 +60,11 @@ from labhelpers.wait import wait
 begin("core/07")
 place, k8s = settings(), connect()
 spark = spark_helper.session("core-07")
-repo, engine = place.project_repo, f"inference-server-{place.user}"
+engine = cluster_of("core-05", k8s, f"inference-server-{place.user}")["metadata"]["name"]
+repo = place.project_repo
 models, code, features = (repo / what / place.user for what in ("models", "code", "features"))
 http, address = caller(k8s, engine, "LoadBalancer", 32700)
-card = json.loads((models / f"{model_name}-1.json").read_text("utf-8"))
+card = json.loads(file_of("core-04", models / f"{model_name}-1.json").read_text("utf-8"))
 names = card["features"]
 
 # %% [markdown]
