@@ -58,8 +58,8 @@ class Stage:
             *words,
         )
         report = json.loads((folder / "report.json").read_text())
-        (found,) = (entry for entry in report["labs"] if entry["id"] == lab)
-        assert found["result"] == "passed", f"{done.stdout}\n{done.stderr}"
+        (found,) = (entry for entry in report["labs"] if entry["lab"] == lab)
+        assert found["status"] == "passed", f"{found['reason']}\n{done.stdout}\n{done.stderr}"
         return dict(found)
 
     def clients(self) -> tuple[client.CoreV1Api, client.CustomObjectsApi]:
