@@ -11,6 +11,7 @@ from labsandbox.apiserver.crd import CustomKind
 from labsandbox.apiserver.crd.definition import validate_definition, validate_definition_update
 from labsandbox.apiserver.schema import DecodeError
 from labsandbox.apiserver.status import invalid
+from labsandbox.apiserver.validation.errors import FieldError
 from tests.golden.recording import Exchange
 from tests.sandbox.apiserver.recorded import Json, exchange, exchanges, schema_named
 
@@ -35,7 +36,7 @@ def _widgets() -> Json:
     return copy.deepcopy(answer)
 
 
-def _said(definition: Json, causes: list) -> str:
+def _said(definition: Json, causes: list[FieldError]) -> str:
     message = invalid(API, DEFINITION, definition["metadata"]["name"], causes).message
     return POINTER.sub("0x<ptr>", message)
 
