@@ -7,8 +7,8 @@
     show.lines(frame, "hour", ["working day", "day off"], title="The evening is the peak")
     show.files(folder)
 
-A picture's title says what to see in it. Each function returns matplotlib's own axes, so that a
-learner can go on from there.
+A picture's title says what to see in it. To go on with matplotlib, give a function axes of your
+own: `show.bars(..., ax=axes)`.
 """
 
 from __future__ import annotations
@@ -68,7 +68,11 @@ def table(
     """
     import pandas as pd
 
-    frame = data if isinstance(data, pd.DataFrame) else pd.DataFrame(list(data), columns=columns)
+    frame = (
+        data
+        if isinstance(data, pd.DataFrame)
+        else pd.DataFrame(list(data), columns=None if columns is None else list(columns))
+    )
     seen = frame.head(rows)
     cells = [[_text(value) for value in row] for row in seen.itertuples(index=False)]
     numeric = [str(kind)[:3] in ("int", "flo", "Int") for kind in seen.dtypes]
@@ -112,7 +116,7 @@ def bars(
     unit: str = "",
     highlight: Callable[[Any], bool] | None = None,
     ax: Axes | None = None,
-) -> Axes:
+) -> None:
     """Draw one lying bar for each row, the first one on top, its value at its end."""
     names = [str(name) for name in frame[label]]
     values = [float(number) for number in frame[value]]
@@ -129,7 +133,6 @@ def bars(
     axes.spines["left"].set_visible(False)
     axes.set_xlabel(unit or value)
     axes.set_title(title)
-    return axes
 
 
 def lines(
@@ -140,7 +143,7 @@ def lines(
     *,
     unit: str = "",
     ax: Axes | None = None,
-) -> Axes:
+) -> None:
     """Draw one line for each named column, its name at its end instead of in a legend."""
     axes = ax or _axes()
     for number, name in enumerate(values):
@@ -155,12 +158,9 @@ def lines(
     axes.set_xlabel(across)
     axes.set_ylabel(unit)
     axes.set_title(title)
-    return axes
 
 
-def compare(
-    before: Mapping[str, float], after: Mapping[str, float], title: str
-) -> tuple[Axes, ...]:
+def compare(before: Mapping[str, float], after: Mapping[str, float], title: str) -> None:
     """Draw each measure before and after, side by side, each with a scale of its own."""
     import matplotlib.pyplot as plt
     import pandas as pd
@@ -171,7 +171,6 @@ def compare(
         pair = {"when": ["before", "after"], measure: [before[measure], after[measure]]}
         bars(pd.DataFrame(pair), "when", measure, "", ax=ax)
     figure.suptitle(title, x=0.01, ha="left", fontsize=12, fontweight="bold")
-    return tuple(axes[0])
 
 
 class Live:

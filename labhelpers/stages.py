@@ -6,7 +6,6 @@ where the learner looks, and only when a cell takes longer than two seconds.
 
 from __future__ import annotations
 
-import sys
 import threading
 import time
 from typing import Any
@@ -63,7 +62,9 @@ def _end(*_: object) -> None:
 
 def _follow(spark: SparkSession, done: threading.Event) -> None:
     """Rewrite one line until the cell ends, then wipe it."""
-    started, shown = time.monotonic(), 0
+    started = time.monotonic()
+    name = f"spark-{id(done)}"
+    shown = False
     if done.wait(PATIENCE):
         return
     while not done.wait(EVERY):
@@ -72,8 +73,16 @@ def _follow(spark: SparkSession, done: threading.Event) -> None:
         except Exception:  # the session was stopped by the cell: nothing left to show
             break
         if text:
-            line = f"{text}, {time.monotonic() - started:.0f} s"
-            print("\r" + line.ljust(shown), end="", file=sys.stderr, flush=True)
-            shown = len(line)
+            _write(name, f"{text}, {time.monotonic() - started:.0f} s", again=shown)
+            shown = True
     if shown:
-        print("\r" + " " * shown + "\r", end="", file=sys.stderr, flush=True)
+        _write(name, "", again=True)
+
+
+def _write(name: str, text: str, *, again: bool) -> None:
+    """Put a line where the last one of this name is."""
+    from IPython.display import publish_display_data
+
+    page = f'<span style="color:#595959">{text}</span>' if text else ""
+    bundle = {"text/plain": text, "text/html": page}
+    publish_display_data(bundle, transient={"display_id": name}, update=again)
