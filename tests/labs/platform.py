@@ -1,85 +1,63 @@
-"""A platform for the labs, and eyes of our own to look at it with: never the labs' variables."""
+"""Eyes of our own to look at a platform with: its files and its API, never a lab's variables."""
 
 from __future__ import annotations
 
 import json
-import os
 import re
-import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from kubernetes import client, config
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.repo.tree import ROOT
+
 GROUP = {"group": "kubedirector.hpe.com", "version": "v1beta1"}
 _BASH = re.compile(r"^```bash\n(.*?)^```", re.M | re.S)
 
 
-@dataclass
-class Stage:
-    """A running platform, the environment of its learner, and where replays leave their reports."""
+@dataclass(frozen=True)
+class Platform:
+    """A running platform: its folder and the settings that labs get."""
 
     state: Path
-    out: Path
-    env: dict[str, str]
+    settings: dict[str, str]
 
     @property
     def user(self) -> str:
         """Return the learner's name."""
-        return self.env["EZMERAL_USER"]
+        return self.settings["EZMERAL_USER"]
 
     @property
-    def repo(self) -> Path:
+    def repository(self) -> Path:
         """Return the tenant's project repository."""
-        return Path(self.env["PROJECT_REPO"])
+        return Path(self.settings["PROJECT_REPO"])
 
     @property
     def namespace(self) -> str:
         """Return the tenant's namespace."""
-        return self.repo.name
+        return self.repository.name
 
-    def replay(self, lab: str, *words: str) -> dict[str, Any]:
-        """Run one lab headlessly and return what the report says of it."""
-        settings = self.out / "platform.env"
-        settings.write_text("".join(f"{name}={value}\n" for name, value in self.env.items()))
-        folder = self.out / lab.replace("/", "-")
-        done = run(
-            "labs",
-            "replay",
-            "--only",
-            lab,
-            "--platform",
-            str(settings),
-            "--out",
-            str(folder),
-            *words,
-        )
-        report = json.loads((folder / "report.json").read_text())
-        (found,) = (entry for entry in report["labs"] if entry["lab"] == lab)
-        assert found["status"] == "passed", f"{found['reason']}\n{done.stdout}\n{done.stderr}"
-        return dict(found)
+    def api(self, kubeconfig: Path | None = None) -> Any:
+        """Return the official client's connection, the administrator's or somebody's."""
+        return config.new_client_from_config(str(kubeconfig or self.state / "admin.conf"))
 
-    def clients(self) -> tuple[client.CoreV1Api, client.CustomObjectsApi]:
-        """Return clients of the platform's administrator."""
-        api = config.new_client_from_config(str(self.state / "admin.conf"))
-        return client.CoreV1Api(api), client.CustomObjectsApi(api)
+    def core(self, kubeconfig: Path | None = None) -> Any:
+        """Return the official client of the core API."""
+        return client.CoreV1Api(self.api(kubeconfig))
 
     def kdclusters(self) -> dict[str, dict[str, Any]]:
         """Return the tenant's kdclusters by name."""
-        _, custom = self.clients()
-        listed = custom.list_namespaced_custom_object(
+        listed = client.CustomObjectsApi(self.api()).list_namespaced_custom_object(
             namespace=self.namespace, plural="kubedirectorclusters", **GROUP
         )
         return {item["metadata"]["name"]: item for item in listed["items"]}
 
     def gateway(self, kdcluster: str, port: int) -> tuple[str, str]:
         """Return the address and the token of a service port."""
-        core, _ = self.clients()
         selector = f"kubedirector.hpe.com/kdcluster={kdcluster}"
-        for service in core.list_namespaced_service(self.namespace, label_selector=selector).items:
+        listed = self.core().list_namespaced_service(self.namespace, label_selector=selector)
+        for service in listed.items:
             notes = service.metadata.annotations or {}
             if f"hpecp-internal-gateway/{port}" in notes:
                 address = notes[f"hpecp-internal-gateway/{port}"]
@@ -87,40 +65,18 @@ class Stage:
         raise AssertionError(f"no gateway address for port {port} of {kdcluster}")
 
     def models(self) -> dict[str, dict[str, str]]:
-        """Return the registered models of the learner by version."""
-        core, _ = self.clients()
-        listed = core.list_namespaced_config_map(
+        """Return the registered models by version."""
+        listed = self.core().list_namespaced_config_map(
             self.namespace, label_selector="kubedirector.hpe.com/cmType=model"
-        ).items
-        return {item.data["model-version"]: item.data for item in listed}
+        )
+        return {item.data["model-version"]: item.data for item in listed.items}
 
 
-def program(name: str) -> str:
-    """Return the path of a console script of this environment."""
-    return str(Path(sys.executable).with_name(name))
-
-
-def run(name: str, *words: str) -> subprocess.CompletedProcess[str]:
-    """Run one of our programs."""
-    return subprocess.run(
-        [program(name), *words],
-        capture_output=True,
-        text=True,
-        cwd=ROOT,
-        timeout=900,
-        env=os.environ | {"COLUMNS": "120"},
-    )
-
-
-def shell_lines(lab: str) -> list[str]:
+def shell_blocks(lab_file: str) -> list[str]:
     """Return the shell blocks that stand beside the steps of a lab."""
-    text = (ROOT / "notebooks" / "_src" / f"{lab}.py").read_text("utf-8")
-    prose = "\n".join(
-        line[2:] if line.startswith("# ") else ""
-        for line in text.splitlines()
-        if line.startswith("#")
-    )
-    return _BASH.findall(prose)
+    text = (ROOT / "notebooks" / "_src" / f"{lab_file}.py").read_text("utf-8")
+    prose = [line[2:] for line in text.splitlines() if line.startswith("#")]
+    return _BASH.findall("\n".join(prose))
 
 
 def rows_in_log(table: Path, version: int) -> int:
