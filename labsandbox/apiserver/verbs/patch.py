@@ -28,6 +28,7 @@ from labsandbox.apiserver.status import (
     bad_request,
     conflict,
     not_found,
+    server_error,
     unsupported_media_type,
 )
 from labsandbox.apiserver.store import Record, Stale
@@ -169,7 +170,8 @@ async def patch_object(
 
 
 def _given_version(kind: str, value: Any) -> bool:
-    return kind != JSON_PATCH and bool((value.get("metadata") or {}).get("resourceVersion"))
+    metadata = value.get("metadata") if kind != JSON_PATCH else None
+    return isinstance(metadata, dict) and bool(metadata.get("resourceVersion"))
 
 
 def _applied(
@@ -181,7 +183,7 @@ def _applied(
         group, _, version = group_version.rpartition("/")
         shown = f"{group}/{version}"
         raise bad_request(f"invalid object type: {shown}, Kind={kind}")
-    metadata = value.get("metadata") or {}
+    metadata = _applied_metadata(request, resource, value)
     given = metadata.get("name") or ""
     if given and given != request.name:
         raise bad_request(
@@ -209,10 +211,22 @@ def _decoded(shape: Any, merged: Json) -> Json:
     return found
 
 
+def _applied_metadata(request: Request, resource: ResourceDef, value: Json) -> Json:
+    """The metadata of an applied document, which must be an object."""
+    metadata = value.get("metadata") or {}
+    if isinstance(metadata, dict):
+        return metadata
+    where = f"{request.in_namespace}/{request.name}" if request.in_namespace else request.name
+    raise server_error(
+        f"failed to create typed patch object ({where}; {resource.api_version}, "
+        f"Kind={resource.kind}): .metadata: expected map, got {metadata!r}"
+    )
+
+
 async def _apply_new(
     api: Api, request: Request, resource: ResourceDef, value: Json, options: WriteOptions
 ) -> Record | Json:
-    uid = (value.get("metadata") or {}).get("uid")
+    uid = _applied_metadata(request, resource, value).get("uid")
     if uid:
         raise conflict(
             resource,

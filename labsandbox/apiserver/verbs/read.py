@@ -110,7 +110,7 @@ def transform(
         "kind": "PartialObjectMetadataList",
         "apiVersion": version,
         "metadata": metadata,
-        "items": items,
+        "items": items or None,
     }
 
 
