@@ -345,7 +345,7 @@ def replicas_status(obj: Json) -> list[FieldError]:
             detail = "cannot be greater than status.replicas"
             found.append(invalid(f"status.{name}", status[name], detail))
     if status.get("availableReplicas", 0) > status.get("readyReplicas", 0):
-        value = status["availableReplicas"]
+        value = status.get("availableReplicas", 0)
         detail = "cannot be greater than readyReplicas"
         found.append(invalid("status.availableReplicas", value, detail))
     return found
