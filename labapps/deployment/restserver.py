@@ -11,6 +11,7 @@ from labapps.configmeta import CONFIGMETA, Configmeta, follow
 from labapps.deployment.api import Api
 from labapps.deployment.metrics import Metrics
 from labapps.deployment.registry import Registry, Settings
+from labapps.events import Events
 from labapps.forks import Zygote
 from labapps.place import Place
 from labapps.server import bind, reply_with, serve
@@ -29,6 +30,9 @@ async def run(place: Place, meta: Configmeta) -> None:
     registry = Registry(place, zygote, settings)
     api = Api(registry, Metrics())
     api.tokens, api.host = meta.tokens(), meta.host
+    members = meta.members("RESTServer")
+    if members and members[0].host == meta.host:  # one of us tells; all of us log
+        registry.on_complaint = Events(place, meta).warn
     sockets = bind(place.listen, [PORT])
     follower = asyncio.create_task(_follow(place, api, settings))
     follower.add_done_callback(_report)

@@ -102,9 +102,10 @@ def _file(title: str, key: str, path: str, place: Place) -> Path:
     except PathError as error:
         raise SpecError(f"ConfigMap {title}, key {key}: {error}") from error
     if not found.is_file():
+        beside = sorted(p.name for p in found.parent.glob("*") if p.is_file())[:10]
         raise SpecError(
-            f"ConfigMap {title}, key {key}: expected a file at {path}; found none. "
-            f"List what is there: ls {path.rpartition('/')[0] or '/bd-fs-mnt/project_repo'}"
+            f"ConfigMap {title}, key {key}: expected a file at {path}; found none. In that folder: "
+            f"{', '.join(beside) or 'no file'}."
         )
     return found
 
