@@ -139,7 +139,7 @@ class Kubelet:
             else:
                 await self._write(client, pod, is_done=False)
                 if spec.get("restartPolicy") != "Always":
-                    await asyncio.sleep(JOB_SECONDS)
+                    await asyncio.sleep(JOB_SECONDS)  # pause: a stand-in job works so long
                     fresh = await client.get(PODS, name, namespace)
                     await self._write(client, fresh, is_done=True)
 
