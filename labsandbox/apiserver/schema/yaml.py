@@ -16,6 +16,8 @@ FLOAT = re.compile(
     r"^(?:[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?|[-+]?\.(?:inf|Inf|INF)"
     r"|\.(?:nan|NaN|NAN))$"
 )
+# Where go-yaml stops, too.
+MAX_DEPTH = 10_000
 TRUE = frozenset(("y", "yes", "on", "true"))
 
 
@@ -98,6 +100,7 @@ def loads(raw: bytes) -> tuple[Any, list[str]]:
     """Parse the first document; the second value is the message about duplicate keys, if any."""
     text = raw.decode("utf-8", "replace")
     try:
+        _check_depth(text)
         loader = _GoLoader(text)
         try:
             found = loader.get_single_data() if "\n---" not in text else loader.get_data()
@@ -116,6 +119,20 @@ def loads(raw: bytes) -> tuple[Any, list[str]]:
     if loader.duplicates:
         return found, ["yaml: unmarshal errors:\n" + "\n".join(loader.duplicates)]
     return found, []
+
+
+def _check_depth(text: str) -> None:
+    """Refuse what is nested too deep before libyaml composes it: it recurses in C and crashes."""
+    if sum(text.count(mark) for mark in ("{", "[", "- ", "? ", "\n ")) <= MAX_DEPTH:
+        return
+    depth = 0
+    for event in yaml.parse(text, Loader=Loader):
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+            if depth > MAX_DEPTH:
+                raise YamlError("yaml: exceeded max depth")
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
 
 
 def _go_message(error: yaml.MarkedYAMLError) -> str:
