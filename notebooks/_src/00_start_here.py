@@ -68,7 +68,7 @@ try:
         saw="rock",
         hint=["Look up at night.", "Ask somebody who has been there.", "It is rock. Go on."],
     )
-except CheckFailed as failed:
+except CheckFailed:
     print("A failed checkpoint stops the notebook. This one was caught on purpose.")
 
 # %%
