@@ -71,12 +71,7 @@ def shell(engine: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> I
             context = {"cluster": "k", "user": "p-ann", "namespace": "tenant"}
             kubeconfig = {
                 "current-context": "c",
-                "contexts": [
-                    {
-                        "name": "c",
-                        "context": {"cluster": "k", "user": "p-ann", "namespace": "tenant"},
-                    }
-                ],
+                "contexts": [{"name": "c", "context": context}],
                 "clusters": [
                     {
                         "name": "k",
