@@ -16,10 +16,11 @@ Contract with the API server, ours or a real one:
   base64.channel.k8s.io or none. The API server passes frames on byte for byte.
 - `GET /attach/{ns}/{pod}/{container}` likewise, output only.
 - `GET /portForward/{ns}/{pod}?port=80` upgrades to a WebSocket of v4.channel.k8s.io.
+- exec, attach and portForward upgrade to SPDY/3.1 as well, by POST or GET, as kubectl up to 1.30
+  and a real API server ask kubelets (`X-Stream-Protocol-Version`); portForward also to SPDY within
+  a WebSocket (SPDY/3.1+portforward.k8s.io), as newer kubectls ask.
 
 Errors are text/plain: 404 for an unknown pod, 400 for a log or container that is not there.
-SPDY, which older clients and a real API server's exec use towards kubelets, is answered 400 with a
-sentence.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ from typing import TYPE_CHECKING, Any
 from aiohttp import web
 
 from labsandbox import certificates
-from labsandbox.node import journal, logs, streams
+from labsandbox.node import journal, logs, pipes, spdy, streams, tunnels
 from labsandbox.node.container import Runner
 from labsandbox.node.logs import Wish
 from labsandbox.node.records import RUNNING, WAITING
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
     from labsandbox.node.agent import Agent
     from labsandbox.node.pod import PodWorker
 
+_TUNNEL = "SPDY/3.1+portforward.k8s.io"
 _STREAM_WORDS = {
     "stdin": ("stdin", "input"),
     "stdout": ("stdout", "output"),
@@ -73,11 +75,11 @@ class Server:
                 web.get("/healthz", self._health),
                 web.get("/containerLogs/{namespace}/{pod}/{container}", self._logs),
                 web.get("/exec/{namespace}/{pod}/{container}", self._exec),
-                web.post("/exec/{namespace}/{pod}/{container}", self._refuse_spdy),
+                web.post("/exec/{namespace}/{pod}/{container}", self._exec),
                 web.get("/attach/{namespace}/{pod}/{container}", self._attach),
-                web.post("/attach/{namespace}/{pod}/{container}", self._refuse_spdy),
+                web.post("/attach/{namespace}/{pod}/{container}", self._attach),
                 web.get("/portForward/{namespace}/{pod}", self._forward),
-                web.post("/portForward/{namespace}/{pod}", self._refuse_spdy),
+                web.post("/portForward/{namespace}/{pod}", self._forward),
             ]
         )
         self._runner = web.AppRunner(application, access_log=None, shutdown_timeout=1)
@@ -124,12 +126,6 @@ class Server:
 
     async def _health(self, request: web.Request) -> web.Response:
         return web.Response(text="ok")
-
-    async def _refuse_spdy(self, request: web.Request) -> web.Response:
-        raise web.HTTPBadRequest(
-            text="This node speaks WebSocket (v5.channel.k8s.io), not SPDY; use kubectl 1.30 or "
-            "newer, or any client of the WebSocket protocol.\n"
-        )
 
     def _pod(self, request: web.Request) -> PodWorker:
         wanted = request.match_info["namespace"], request.match_info["pod"]
@@ -187,44 +183,68 @@ class Server:
             )
         return runner.place.log(attempt)
 
-    async def _open(self, request: web.Request) -> streams.Channels:
+    async def _websocket(
+        self, request: web.Request, known: tuple[str, ...]
+    ) -> tuple[web.WebSocketResponse, str]:
         """Upgrade to a WebSocket, or refuse subprotocols nobody here speaks."""
-        if request.headers.get("Upgrade", "").lower() != "websocket":
-            raise web.HTTPBadRequest(text="Upgrade request required\n")
         offered = request.headers.get("Sec-WebSocket-Protocol", "")
         asked = [word.strip() for word in offered.split(",") if word.strip()]
-        chosen = next((word for word in asked if word in streams.PROTOCOLS), None)
+        chosen = next((word for word in asked if word in known), None)
         if asked and chosen is None:
             raise web.HTTPForbidden(text="")
         socket = web.WebSocketResponse(
             protocols=(chosen,) if chosen else (), max_msg_size=64 * 1024 * 1024
         )
         await socket.prepare(request)
-        return streams.Channels(socket, chosen or "")
+        return socket, chosen or ""
+
+    async def _open(
+        self, request: web.Request, wanted: set[str]
+    ) -> tuple[streams.Talk, web.StreamResponse]:
+        """Upgrade to whatever the client speaks; return its channels and what to answer."""
+        kind = request.headers.get("Upgrade", "").lower()
+        if kind == "websocket":
+            socket, chosen = await self._websocket(request, streams.PROTOCOLS)
+            return streams.Channels(socket, chosen), socket
+        if not kind.startswith("spdy/3"):
+            raise web.HTTPBadRequest(text="Upgrade request required\n")
+        version = _choose(request, tunnels.EXEC_VERSIONS)
+        pipe = pipes.take_over(request, {tunnels.VERSION_HEADER: version})
+        channels = tunnels.SpdyChannels(pipe, version)
+        try:
+            await channels.open(wanted | {"error"})
+        except (OSError, TimeoutError, spdy.ProtocolError):
+            await pipe.close()
+            raise
+        return channels, pipes.Hijacked()
 
     async def _exec(self, request: web.Request) -> web.StreamResponse:
-        runner = self._container(request)
-        if runner.record.state != RUNNING:
-            raise web.HTTPInternalServerError(text=f'container not found ("{runner.name}")\n')
-        wanted = {name for name in _STREAM_WORDS if name != "tty" and _asks(request, name)}
-        tty = _asks(request, "tty")
+        runner = self._running(request)
         argv = request.query.getall("command", [])
         if not argv:
             raise web.HTTPBadRequest(text="you must specify at least one command\n")
-        channels = await self._open(request)
-        await streams.execute(channels, runner, argv, wanted - {"stderr"} if tty else wanted, tty)
-        return channels.socket
+        wanted = {name for name in _STREAM_WORDS if name != "tty" and _asks(request, name)}
+        tty = _asks(request, "tty")
+        wanted -= {"stderr"} if tty else set()
+        channels, answer = await self._open(request, wanted | ({"resize"} if tty else set()))
+        await streams.execute(channels, runner, argv, wanted, tty)
+        return answer
 
-    async def _attach(self, request: web.Request) -> web.StreamResponse:
+    def _running(self, request: web.Request) -> Runner:
         runner = self._container(request)
         if runner.record.state != RUNNING:
             raise web.HTTPInternalServerError(text=f'container not found ("{runner.name}")\n')
-        channels = await self._open(request)
+        return runner
+
+    async def _attach(self, request: web.Request) -> web.StreamResponse:
+        runner = self._running(request)
+        names = ("stdin", "stdout", "stderr")
+        channels, answer = await self._open(request, {n for n in names if _asks(request, n)})
         await channels.send(streams.STDOUT, b"")
         if _asks(request, "stdin"):
             text = "attach cannot send input on this platform; use kubectl exec -it instead"
             await channels.finish(streams.internal_error(text))
-            return channels.socket
+            return answer
         path, attempt = runner.place.log(runner.record.attempt), runner.record.attempt
         wish = Wish(tail=0, is_following=True)
         end = asyncio.create_task(channels.receive())
@@ -233,25 +253,44 @@ class Server:
             record = runner.record
             return end.done() or record.state != RUNNING or record.attempt != attempt
 
-        try:
+        with contextlib.suppress(ConnectionError):
             async for chunk in logs.read(path, wish, is_over):
                 await channels.send(streams.STDOUT, chunk)
-        finally:
             end.cancel()
-        await channels.finish(streams.success())
-        return channels.socket
+            await channels.finish(streams.success())
+        return answer
 
     async def _forward(self, request: web.Request) -> web.StreamResponse:
         worker = self._pod(request)
+        kind = request.headers.get("Upgrade", "").lower()
+        if kind.startswith("spdy/3"):
+            headers = {tunnels.VERSION_HEADER: _choose(request, (tunnels.FORWARD_VERSION,))}
+            pipe = pipes.take_over(request, headers)
+            await tunnels.Forwarding(pipe, worker.twin).run()
+            return pipes.Hijacked()
+        if kind != "websocket":
+            raise web.HTTPBadRequest(text="Upgrade request required\n")
         words = [*request.query.getall("port", []), *request.query.getall("ports", [])]
         ports = [int(part) for word in words for part in word.split(",") if part.isdigit()]
-        if request.headers.get("Upgrade", "").lower() != "websocket":
-            raise web.HTTPBadRequest(text="Upgrade request required\n")
-        if not ports:
+        is_tunnel = _TUNNEL in request.headers.get("Sec-WebSocket-Protocol", "")
+        if not ports and not is_tunnel:
             raise web.HTTPBadRequest(text='query parameter "port" is required\n')
-        channels = await self._open(request)
-        await streams.forward(channels.socket, worker.twin, ports)
-        return channels.socket
+        socket, chosen = await self._websocket(request, (_TUNNEL, *streams.PROTOCOLS))
+        if chosen == _TUNNEL:
+            await tunnels.Forwarding(pipes.SocketPipe(socket), worker.twin).run()
+        else:
+            await streams.forward(socket, worker.twin, ports)
+        return socket
+
+
+def _choose(request: web.Request, known: tuple[str, ...]) -> str:
+    """Return the first version of a stream protocol both sides speak."""
+    offered = request.headers.getall(tunnels.VERSION_HEADER, [])
+    asked = [word.strip() for line in offered for word in line.split(",") if word.strip()]
+    found = next((word for word in known if word in asked), None)
+    if asked and found is None:
+        raise web.HTTPForbidden(text=f"unable to negotiate protocol: known are {list(known)}\n")
+    return found or known[-1]
 
 
 def _asks(request: web.Request, name: str) -> bool:

@@ -12,7 +12,7 @@ import pty
 import struct
 import termios
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 from aiohttp import WSMsgType, web
 
@@ -33,6 +33,19 @@ PROTOCOLS = (
 )
 _CHUNK = 32 * 1024
 _DRAIN_SECONDS = 0.3
+
+
+class Talk(Protocol):
+    """Channels of whatever kind: WebSocket frames or SPDY streams."""
+
+    async def send(self, channel: int, data: bytes) -> None:
+        """Send bytes on a channel."""
+
+    async def finish(self, status: Object) -> None:
+        """Send the final status and close."""
+
+    async def receive(self) -> tuple[int, bytes] | None:
+        """Return the next channel and its bytes; None when the client is gone."""
 
 
 class Channels:
@@ -100,7 +113,7 @@ def internal_error(message: str) -> Object:
 
 
 async def execute(
-    channels: Channels, runner: Runner, argv: list[str], wanted: set[str], tty: bool
+    channels: Talk, runner: Runner, argv: list[str], wanted: set[str], tty: bool
 ) -> None:
     """Run a command with its streams on the channels."""
     lowest = STDOUT if "stdout" in wanted else STDERR if "stderr" in wanted else ERROR
@@ -124,7 +137,7 @@ async def execute(
     await channels.finish(failure(code) if code else success())
 
 
-async def _with_pipes(channels: Channels, runner: Runner, argv: list[str], wanted: set[str]) -> int:
+async def _with_pipes(channels: Talk, runner: Runner, argv: list[str], wanted: set[str]) -> int:
     null = os.open(os.devnull, os.O_RDWR)
     given: list[int] = [null]
     kept: dict[str, int] = {}
@@ -156,7 +169,7 @@ async def _with_pipes(channels: Channels, runner: Runner, argv: list[str], wante
     return await _converse(channels, command, outputs, feed, lambda data: None)
 
 
-async def _with_terminal(channels: Channels, runner: Runner, argv: list[str]) -> int:
+async def _with_terminal(channels: Talk, runner: Runner, argv: list[str]) -> int:
     master, slave = pty.openpty()
     try:
         command = await commands.start(runner, argv, (slave, slave, slave), tty=True)
@@ -186,7 +199,7 @@ async def _pipe_writer(number: int) -> asyncio.StreamWriter:
     return asyncio.StreamWriter(transport, protocol, None, loop)
 
 
-async def _send_output(channels: Channels, channel: int, number: int) -> None:
+async def _send_output(channels: Talk, channel: int, number: int) -> None:
     """Send what a pipe or terminal gives until its end."""
     loop = asyncio.get_running_loop()
     os.set_blocking(number, False)
@@ -212,7 +225,7 @@ async def _send_output(channels: Channels, channel: int, number: int) -> None:
 
 
 async def _converse(
-    channels: Channels,
+    channels: Talk,
     command: commands.Command,
     outputs: list[asyncio.Task[None]],
     feed: asyncio.StreamWriter | None,
@@ -239,7 +252,7 @@ async def _converse(
 
 
 async def _listen(
-    channels: Channels, feed: asyncio.StreamWriter | None, resize: Callable[[bytes], None]
+    channels: Talk, feed: asyncio.StreamWriter | None, resize: Callable[[bytes], None]
 ) -> None:
     while (frame := await channels.receive()) is not None:
         channel, data = frame
