@@ -41,9 +41,11 @@ def _target(request: Request, container: str) -> str:
 
 def _headers(request: Request) -> list[tuple[str, str]]:
     found = [("Connection", "Upgrade")]
-    for name, value in request.headers.items():
+    # Not from `request.headers`: SPDY clients offer each of their versions in a line of its own.
+    for raw_name, raw_value in request.scope["headers"]:
+        name = raw_name.decode("latin-1")
         if name in _PASSED:
-            found.append((name, value))
+            found.append((name, raw_value.decode("latin-1")))
     offered = request.headers.get("sec-websocket-protocol")
     if offered is not None:
         kept = [p.strip() for p in offered.split(",") if not p.strip().startswith(_BEARER)]
