@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from labsandbox.apiserver.http.media import JSON, PROTOBUF, SUPPORTED, YAML, media_type
+from labsandbox.apiserver.http.media import JSON, PROTOBUF, SUPPORTED, media_type
 from labsandbox.apiserver.http.request import Request
 from labsandbox.apiserver.kinds import Shape, builtin_shape
 from labsandbox.apiserver.registry import ResourceDef
@@ -102,12 +102,14 @@ def summary(raw: bytes) -> str:
     return shown.hex() + more
 
 
-def check_kind(value: Json, resource: ResourceDef, kind: str, group: str, version: str) -> None:
+def check_kind(
+    value: Json, resource: ResourceDef, kind: str, group: str, version: str, warnings: list[str]
+) -> None:
     """Refuse an object of another kind than the path is about."""
     given_kind = value.get("kind") or ""
     given_version = value.get("apiVersion") or ""
     if resource.custom is not None and kind == resource.kind:
-        _check_custom(given_kind, given_version, resource)
+        _check_custom(given_kind, given_version, resource, value, warnings)
         return
     expected = f"{group}/{version}" if group else version
     if (given_kind in ("", kind)) and given_version in ("", expected):
@@ -142,9 +144,14 @@ def _check_named(value: Json, raw: bytes, kind: str) -> None:
             raise _unrecognized(kind, f"Object '{shown}' is missing in '{text}'", raw)
 
 
-def _check_custom(kind: str, version: str, resource: ResourceDef) -> None:
+def _check_custom(
+    kind: str, version: str, resource: ResourceDef, value: Json, warnings: list[str]
+) -> None:
     """Another kind is a matter of validation, another version is not."""
     if kind and version and version != resource.api_version:
+        # Nothing is known about that version, so every field of it is unknown.
+        known = ("apiVersion", "kind", "metadata")
+        warnings += [f'unknown field "{field}"' for field in value if field not in known]
         raise bad_request(
             f"the API version in the data ({version}) does not match the expected API version "
             f"({resource.api_version})"
@@ -190,9 +197,6 @@ async def read_object(
         _check_named(value, await request.body(), kind)
     check_kind(
         value, resource, kind, resource.group if group is None else group,
-        version or resource.version,
+        version or resource.version, request.warnings,
     )  # fmt: skip
     return decode(request, value, duplicates, shape, kind, validation)
-
-
-__all__ = ["YAML", "check_kind", "decode", "parse", "read_object", "read_value", "summary"]

@@ -266,6 +266,9 @@ async def _delete_record(
     if not kept:
         if options.dry_run:
             return obj, True
+        if resource.strategy.graceful and metadata.get("deletionGracePeriodSeconds"):
+            record = await _cut_short(api, resource, record, obj)
+            metadata = obj["metadata"]
         last = dict(obj, metadata=dict(metadata))
         if resource.strategy.graceful:
             last["metadata"].setdefault("deletionTimestamp", now())
@@ -281,6 +284,17 @@ async def _delete_record(
     stored = to_storage(resource, obj)
     written = await api.store.write(resource.bucket, record.namespace, record.name, stored, record)
     return written, False
+
+
+async def _cut_short(api: Api, resource: ResourceDef, record: Record, obj: Json) -> Record:
+    """End the grace of an object that is being deleted: watchers see that first."""
+    metadata = obj["metadata"]
+    metadata["deletionGracePeriodSeconds"] = 0
+    metadata["deletionTimestamp"] = now()
+    stored = to_storage(resource, {**obj, "metadata": dict(metadata)})
+    written = await api.store.write(resource.bucket, record.namespace, record.name, stored, record)
+    metadata["resourceVersion"] = str(written.revision)
+    return written
 
 
 def _finalizers(resource: ResourceDef, metadata: Json, options: DeleteOptions) -> list[str]:
