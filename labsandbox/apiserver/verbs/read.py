@@ -237,17 +237,10 @@ async def read_page(
     selection = options.selection
     if not limit:
         if not selection.is_everything:
-            records = _select(bucket, records, options, namespace)
+            accepts = selection.accepts
+            records = [record for record in records if accepts(record)]
         return Page(records, revision)
     return _limited(records, revision, limit, options, namespace)
-
-
-def _select(
-    bucket: Any, records: list[Record], options: ListOptions, namespace: str | None
-) -> list[Record]:
-    selection = options.selection
-    accepts = selection.accepts
-    return [record for record in records if accepts(record)]
 
 
 def _limited(

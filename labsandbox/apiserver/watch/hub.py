@@ -155,5 +155,3 @@ class Hub:
                 if found:
                     for watcher in list(found):
                         watcher.offer(change)
-            if record.namespace == "" and namespace == "":
-                continue
