@@ -60,12 +60,11 @@ def load_config(folder: Path) -> Object:
 async def install_crds(client: Client) -> None:
     """Create or update the definitions, and wait until the API server serves them."""
     crds = load_crds()
-    for crd in crds:
-        await _apply(client, CRDS, crd)
+    await asyncio.gather(*(_apply(client, CRDS, crd) for crd in crds))
+    names = [crd["metadata"]["name"] for crd in crds]
     try:
         async with asyncio.timeout(_DEADLINE):
-            for crd in crds:
-                await _wait_established(client, crd["metadata"]["name"])
+            await asyncio.gather(*(_wait_established(client, name) for name in names))
     except TimeoutError:
         raise InstallError(
             f"The API server was expected to serve {GROUP} within {_DEADLINE} s and does not; "

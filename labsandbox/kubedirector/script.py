@@ -12,43 +12,70 @@ from dataclasses import dataclass
 
 _DELIMITER = "END_OF_CONFIGMETA"
 _PRELUDE = r"""
+shift
 root="${POD_ROOT:-}"; guest="$root/opt/guestconfig"; etc="$root/etc/guestconfig"
 home="$root/home/guestconfig"
+mkdir -p "$guest" "$etc" "$home" && chmod 700 "$guest" || exit 1
 write_configmeta() {
-  mkdir -p "$guest" "$etc" "$home" && chmod 700 "$guest" || return 1
-  cat > "$etc/.configmeta.new" || return 1
-  cp "$etc/.configmeta.new" "$home/.configmeta.new" && chmod 644 "$home/.configmeta.new" &&
-    mv "$home/.configmeta.new" "$home/configmeta.json" &&
-    mv "$etc/.configmeta.new" "$etc/configmeta.json"
+  cat > "$etc/.new.$$" && cp "$etc/.new.$$" "$home/.new.$$" && chmod 644 "$home/.new.$$" &&
+    mv -f "$home/.new.$$" "$home/configmeta.json" && mv -f "$etc/.new.$$" "$etc/configmeta.json"
 }
-# launch <event> <key> <argument>...: run the start script detached; what it leaves is in
-# <event>.status (<key>=<exit code>), <event>.stdout and <event>.stderr.
-launch() {
+# begin <event> <key> <function>: call the function in a process of its own, unless one that was
+# begun for this key is still at it. The process belongs to nobody who could take it along when
+# the operator's connection ends: whoever started it is gone at once.
+begin() {
+  claim="$guest/.$1.$(printf '%s' "$2" | tr -c 'A-Za-z0-9._=' _)"
+  ( ( trap '' HUP
+      me=$(exec sh -c 'echo $PPID')
+      echo "$me" > "$claim.$me"
+      if ! ln "$claim.$me" "$claim" 2> /dev/null; then
+        owner=; read -r owner < "$claim"
+        if [ -n "$owner" ] && grep -q kubedirector "/proc/$owner/cmdline"; then
+          rm -f "$claim.$me"; exit 0
+        fi
+        mv -f "$claim.$me" "$claim"
+      fi
+      for old in "$guest/.$1."*; do [ "$old" = "$claim" ] || rm -f "$old"; done
+      "$3"
+    ) < /dev/null > /dev/null 2>&1 & )
+}
+# call <event> <key> <argument>...: run the start script; what it leaves is in <event>.status
+# (<key>=<exit code>), <event>.stdout and <event>.stderr.
+call() {
   event=$1; key=$2; shift 2
-  rm -f "$guest/$event.status"; : > "$guest/$event.stdout"; : > "$guest/$event.stderr"
   printf '%s=' "$key" > "$guest/$event.status"
-  nohup sh -c 'guest=$1; event=$2; key=$3; shift 3
-    set -- "$guest"/*/startscript "$@"
-    "$@" > "$guest/$event.stdout" 2> "$guest/$event.stderr" < /dev/null
-    code=$?; s=; read -r s < "$guest/$event.status" || :
-    if [ "$s" = "$key=" ]; then printf "%s" "$code" >> "$guest/$event.status"; fi
-  ' kubedirector "$guest" "$event" "$key" "$@" < /dev/null > /dev/null 2>&1 &
+  set -- "$guest"/*/startscript "$@"
+  "$@" > "$guest/$event.stdout" 2> "$guest/$event.stderr"
+  code=$?
+  s=; read -r s < "$guest/$event.status"
+  [ "$s" != "$key=" ] || printf '%s' "$code" >> "$guest/$event.status"
+}
+# fail <event> <key> <text>: say why the start script was not even called.
+fail() {
+  printf '%s\n%s\n' "$2" "$3" > "$guest/.problem.new"
+  mv -f "$guest/.problem.new" "$guest/$1.problem"
+  exit 0
 }
 tails() {
-  tail -c "$limit" "$guest/$1.stdout" 2>/dev/null
-  tail -c "$limit" "$guest/$1.stderr" >&2 2>/dev/null
+  tail -c "$limit" "$guest/$1.stdout" 2> /dev/null
+  tail -c "$limit" "$guest/$1.stderr" >&2 2> /dev/null
 }
 # await <event> <key> <seconds> <generation>: say how the start script ended, or that it runs still.
 await() {
-  turn=0; spent=0
+  turn=0; spent=0; alone=0
   while :; do
-    s=; read -r s 2>/dev/null < "$guest/$1.status" || :
+    s=; read -r s 2> /dev/null < "$guest/$1.status"
     case $s in
-      "$2="?*) echo "exited ${s##*=} $4"; tails "$1"; exit 0 ;;
-      "$2=") ;;
-      *) echo "lost - $4"; exit 0 ;;
+      "$2="?*)
+        g=$4; [ "$1" != configure ] || read -r g 2> /dev/null < "$guest/.generation"
+        echo "exited ${s##*=} $g"; tails "$1"; exit 0 ;;
     esac
-    [ "$spent" -ge "$(($3 * 100))" ] && { echo "running - $4"; tails "$1"; exit 0; }
+    p=; why=; { read -r p; read -r why; } 2> /dev/null < "$guest/$1.problem"
+    [ "$p" != "$2" ] || { echo "failed $why"; exit 0; }
+    owner=; read -r owner 2> /dev/null < "$claim"
+    if [ -n "$owner" ] && [ -d "/proc/$owner" ]; then alone=0; else alone=$((alone + 1)); fi
+    [ "$alone" -lt 60 ] || { echo "lost - $4"; exit 0; }
+    [ "$spent" -lt "$(($3 * 100))" ] || { echo "running - $4"; tails "$1"; exit 0; }
     turn=$((turn + 1))
     if [ "$turn" -lt 20 ]; then sleep 0.03; spent=$((spent + 3))
     elif [ "$turn" -lt 60 ]; then sleep 0.1; spent=$((spent + 10))
@@ -67,40 +94,50 @@ _SETUP = (
     _PRELUDE
     + r"""
 container=$1; generation=$2; persistent=$3; attempt=$4; url=$5; configure=$6; limit=$7; seconds=$8
-kept=; s=; read -r s 2>/dev/null < "$guest/configure.status" || :
-done_attempt=; read -r done_attempt 2>/dev/null < "$guest/configure.attempt" || :
-if [ -n "$attempt" ] && [ "$attempt" != "$done_attempt" ]; then s=; fi
-case $s in
-  "") ;;
-  "$container="*)
-    g=-; read -r g 2>/dev/null < "$guest/configure.generation" || :
-    await configure "$container" "$seconds" "$g" ;;
-  *=) [ "$persistent" = 1 ] && echo interrupted >&2 ;;
-  *=0) [ "$persistent" = 1 ] && kept=1 ;;
-esac
-write_configmeta <<'@END@' || { echo "failed cannot write configmeta.json"; exit 0; }
+configmeta() {
+  write_configmeta <<'@END@'
 @CONFIGMETA@
 @END@
-[ -n "$kept" ] && { echo "kept - $generation"; exit 0; }
-[ -n "$url" ] || { echo "skipped - $generation"; exit 0; }
-[ "$persistent" = 1 ] || rm -rf "$guest"/*
-set -- "$guest"/*/startscript
-if [ ! -f "$1" ]; then
-  case $url in
-    file://*) cp "$root${url#file://}" "$guest/appconfig.tgz" ;;
-    *) download "$url" "$guest/appconfig.tgz" ;;
-  esac || { echo "failed the setup package $url could not be fetched"; exit 0; }
-  (cd "$guest" && tar -xzof appconfig.tgz) ||
-    { echo "failed the setup package $url could not be unpacked"; exit 0; }
-  rm -f "$guest/appconfig.tgz"
+}
+work() {
+  rm -f "$guest/configure.problem"
+  configmeta || fail configure "$container" "configmeta.json cannot be written"
+  [ "$persistent" = 1 ] || rm -rf "$guest"/*
   set -- "$guest"/*/startscript
-  [ -f "$1" ] || { echo "failed the setup package $url has no <folder>/startscript"; exit 0; }
+  if [ ! -f "$1" ]; then
+    case $url in
+      file://*) cp "$root${url#file://}" "$guest/appconfig.tgz" ;;
+      *) download "$url" "$guest/appconfig.tgz" ;;
+    esac || fail configure "$container" "the setup package $url could not be fetched"
+    (cd "$guest" && tar -xzof appconfig.tgz) ||
+      fail configure "$container" "the setup package $url could not be unpacked"
+    rm -f "$guest/appconfig.tgz"
+    set -- "$guest"/*/startscript
+    [ -f "$1" ] ||
+      fail configure "$container" "the setup package $url has no <folder>/startscript"
+  fi
+  chmod u+x "$1"
+  printf '%s\n' "$generation" > "$guest/.generation"
+  if [ "$configure" = 1 ]; then call configure "$container" --configure
+  else printf '%s=0' "$container" > "$guest/configure.status"; fi
+}
+done_attempt=; read -r done_attempt 2> /dev/null < "$guest/.attempt"
+if [ -n "$attempt" ] && [ "$attempt" != "$done_attempt" ]; then
+  rm -f "$guest/configure.status" "$guest/configure.problem"
+  printf '%s\n' "$attempt" > "$guest/.attempt"
 fi
-chmod u+x "$1"
-printf '%s\n' "$generation" > "$guest/configure.generation"
-printf '%s\n' "$attempt" > "$guest/configure.attempt"
-[ "$configure" = 1 ] || { echo "exited 0 $generation"; exit 0; }
-launch configure "$container" --configure
+s=; read -r s 2> /dev/null < "$guest/configure.status"
+case $s in
+  "$container="*) ;;
+  *=0) if [ "$persistent" = 1 ]; then configmeta; echo "kept - $generation"; exit 0; fi ;;
+esac
+if [ -z "$url" ]; then configmeta; echo "skipped - $generation"; exit 0; fi
+case $s in
+  "$container="?*) ;;
+  *)
+    p=; read -r p 2> /dev/null < "$guest/configure.problem"
+    [ "$p" = "$container" ] || begin configure "$container.$attempt" work ;;
+esac
 await configure "$container" "$seconds" "$generation"
 """
 )
@@ -109,14 +146,15 @@ _UPDATE = (
     _PRELUDE
     + r"""
 key=$1; generation=$2; reconnect=$3; limit=$4; seconds=$5
-write_configmeta <<'@END@' || { echo "failed cannot write configmeta.json"; exit 0; }
+work() { call reconnect "$key" --reconnect; }
+write_configmeta <<'@END@' || { echo "failed configmeta.json cannot be written"; exit 0; }
 @CONFIGMETA@
 @END@
 [ "$reconnect" = 1 ] || { echo "exited 0 $generation"; exit 0; }
-s=; read -r s 2>/dev/null < "$guest/reconnect.status" || :
+s=; read -r s 2> /dev/null < "$guest/reconnect.status"
 case $s in
-  "$key="*) ;;
-  *) launch reconnect "$key" --reconnect ;;
+  "$key="?*) ;;
+  *) begin reconnect "$key" work ;;
 esac
 await reconnect "$key" "$seconds" "$generation"
 """
@@ -126,10 +164,15 @@ _NOTIFY = (
     _PRELUDE
     + r"""
 key=$1; limit=$2; seconds=$3; shift 3
-s=; read -r s 2>/dev/null < "$guest/notify.status" || :
+arguments=$*
+work() {
+  # No argument has a blank in it: names, numbers and lists with commas.
+  call notify "$key" $arguments
+}
+s=; read -r s 2> /dev/null < "$guest/notify.status"
 case $s in
-  "$key="*) ;;
-  *) launch notify "$key" "$@" ;;
+  "$key="?*) ;;
+  *) begin notify "$key" work ;;
 esac
 await notify "$key" "$seconds" -
 """
@@ -249,7 +292,9 @@ def _command(text: str, words: list[str], configmeta: str = "") -> Command:
     # One compound command: the shell has read all of it before it runs any of it, so a connection
     # that breaks half-way leaves nothing half-done.
     body = text.replace("@END@", _DELIMITER).replace("@CONFIGMETA@", configmeta)
-    return Command(["/bin/sh", "-s", "--", *words], f"{{\n{body}\nexit 0\n}}\n".encode())
+    script = f"{{\n{body}\nexit 0\n}}\n"
+    # The first word is there to be seen in the process list: it tells what is ours.
+    return Command(["/bin/sh", "-s", "--", "kubedirector", *words], script.encode())
 
 
 def _flag(value: bool) -> str:

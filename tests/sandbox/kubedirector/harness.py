@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import http.server
+import json
 import os
 import subprocess
 import sys
@@ -184,7 +185,12 @@ class Platform:
             seen = status.get("observedGeneration") == found["metadata"]["generation"]
             return found if seen and status.get("state") == "configured" else None
 
-        return self.wait(look, f"{name} is configured", seconds)
+        try:
+            return self.wait(look, f"{name} is configured", seconds)
+        except AssertionError as error:
+            seen = json.dumps(self.cluster(name, namespace), indent=1)
+            told = "\n".join(self.events(namespace, name))
+            raise AssertionError(f"{error}\n{seen}\n{told}") from None
 
     def events(self, namespace: str, name: str | None = None) -> list[str]:
         """Return what happened, as "reason: message"."""

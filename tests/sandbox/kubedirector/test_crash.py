@@ -52,8 +52,9 @@ def test_operator_killed_while_it_reconnects_calls_it_once(
     platform.wait(lambda: "--reconnect" in platform.calls(namespace, pod), "reconnect has begun")
     platform.kill_operator()
     platform.start_operator()
-    platform.wait_configured("c", namespace)
+    cluster = platform.wait_configured("c", namespace)
     assert platform.calls(namespace, pod) == ["--configure", "--reconnect"]
+    assert cluster["status"]["problem"] == ""
 
 
 def test_change_while_the_operator_was_away_is_noticed(platform: Platform, namespace: str) -> None:

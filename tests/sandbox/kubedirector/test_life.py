@@ -6,6 +6,7 @@ import base64
 import json
 from typing import Any
 
+import psutil
 import pytest
 
 from labsandbox.client.resources import (
@@ -258,8 +259,12 @@ def test_replaced_pod_is_set_up_again(platform: Platform, namespace: str) -> Non
     def look() -> bool:
         found = platform.find(PODS, pod, namespace)
         status = platform.cluster("c", namespace)["status"]
-        is_new = found is not None and found["metadata"]["uid"] != old["metadata"]["uid"]
-        return is_new and status["state"] == "configured" and status["readyMembers"] == "1/1"
+        if found is None or found["metadata"]["uid"] == old["metadata"]["uid"]:
+            return False
+        (container,) = found["status"].get("containerStatuses") or [{}]
+        detail = status["roles"][0]["members"][0]["stateDetail"]
+        is_known = detail.get("lastConfiguredContainer") == container.get("containerID")
+        return is_known and status["state"] == "configured" and status["readyMembers"] == "1/1"
 
     platform.wait(look, "the new pod is set up")
     said = f"Member: container ID has changed for member{{{pod}}}; no persistent storage, "
@@ -305,6 +310,20 @@ def test_deleted_cluster_leaves_nothing(platform: Platform, namespace: str) -> N
 
     platform.wait(lambda: not left(), "everything is gone")
     assert "Cluster: greenlighting for deletion" in platform.events(namespace, "c")
+
+
+def test_hanging_script_ends_with_its_cluster(platform: Platform, namespace: str) -> None:
+    def scripts() -> list[str]:
+        lines = (" ".join(p.info["cmdline"] or []) for p in psutil.process_iter(["cmdline"]))
+        return [line for line in lines if "startscript" in line and place in line]
+
+    platform.make_cluster("c", namespace, behaviour="--configure hang")
+    (pod,) = platform.wait(lambda: platform.pods(namespace), "the pod is there")
+    place = pod["metadata"]["uid"]
+    platform.wait(scripts, "the script runs")
+    platform.delete_cluster("c", namespace)
+    platform.wait(lambda: platform.is_empty(namespace), "no object is left")
+    platform.wait(lambda: not scripts(), "no process is left")
 
 
 def test_system_catalogue_is_used_when_the_namespace_has_no_such_app(

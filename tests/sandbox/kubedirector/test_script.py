@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import subprocess
@@ -9,6 +10,7 @@ import tarfile
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from labsandbox.kubedirector import script
@@ -208,3 +210,52 @@ def test_inject_downloads_with_mode(tmp_path: Path) -> None:
     made = tmp_path / "data/in/source.txt"
     assert made.read_text() == "hello"
     assert made.stat().st_mode & 0o777 == 0o640
+
+
+@pytest.mark.parametrize("moment", [0.0, 0.005, 0.01, 0.02, 0.03, 0.05, 0.1])
+def test_setup_whose_connection_is_killed_runs_once_all_the_same(
+    tmp_path: Path, moment: float
+) -> None:
+    """A node ends what an exec started, and all its children, when the operator is gone."""
+    write_package(tmp_path, RECORD + "sleep 0.3; exit 5")
+    command = script.setup(
+        "{}", "labs://c1", 1, False, "", "file:///opt/configscript/app.tgz", True, 256, SECONDS
+    )
+    cut = subprocess.Popen(
+        command.words,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env={"PATH": os.environ["PATH"], "POD_ROOT": str(tmp_path)},
+    )
+    assert cut.stdin is not None
+    cut.stdin.write(command.stdin)
+    cut.stdin.close()
+    end = time.monotonic() + moment
+    while time.monotonic() < end:
+        time.sleep(0.001)
+    family = [psutil.Process(cut.pid), *psutil.Process(cut.pid).children(recursive=True)]
+    for process in family:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
+    cut.wait()
+    answer = run(tmp_path, command)
+    assert (answer.state, answer.code) == ("exited", 5)
+    assert calls(tmp_path) == ["--configure"]
+
+
+def test_setup_whose_own_process_died_is_begun_again(tmp_path: Path) -> None:
+    write_package(tmp_path, RECORD + '[ -e "$POD_ROOT/again" ] || sleep 30')
+    assert setup(tmp_path, seconds=0).state == "running"
+    deadline = time.monotonic() + 10
+    while not calls(tmp_path):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    (claim,) = (tmp_path / "opt/guestconfig").glob(".configure.c1.")
+    worker = psutil.Process(int(claim.read_text()))
+    for process in [worker, *worker.children(recursive=True)]:
+        process.kill()
+    psutil.wait_procs([worker], 5)
+    (tmp_path / "again").touch()
+    assert setup(tmp_path).code == 0
+    assert calls(tmp_path) == ["--configure", "--configure"]

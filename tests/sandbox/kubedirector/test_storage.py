@@ -31,8 +31,12 @@ def test_persistent_member_is_not_set_up_twice(platform: Platform, namespace: st
     def look() -> bool:
         found = platform.find(PODS, pod, namespace)
         status = platform.cluster("c", namespace)["status"]
-        is_new = found is not None and found["metadata"]["uid"] != old["metadata"]["uid"]
-        return is_new and status["state"] == "configured" and status["readyMembers"] == "1/1"
+        if found is None or found["metadata"]["uid"] == old["metadata"]["uid"]:
+            return False
+        (container,) = found["status"].get("containerStatuses") or [{}]
+        detail = status["roles"][0]["members"][0]["stateDetail"]
+        is_known = detail.get("lastConfiguredContainer") == container.get("containerID")
+        return is_known and status["state"] == "configured" and status["readyMembers"] == "1/1"
 
     platform.wait(look, "the new pod is set up")
     said = f"Member: container ID has changed for member{{{pod}}}; will re-check setup"
