@@ -22,6 +22,8 @@ _COMPLETED = "pv.kubernetes.io/bind-completed"
 _PROVISIONED_BY = "pv.kubernetes.io/provisioned-by"
 
 
+# differs: there is a default storage class, and its volumes are folders of this machine: the size
+# asked for is not enforced.
 def default_class() -> Object:
     """Return the storage class whose claims become folders."""
     return {

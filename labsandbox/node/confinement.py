@@ -14,6 +14,9 @@ from pathlib import Path
 
 from labsandbox.node.volumes import Mount
 
+# differs: containers share the machine's process list, network and system folders. What they may
+# read and write is an allow list, /dev/shm is closed, and a command run by exec cannot signal the
+# container's other processes.
 _SYSTEM = [
     "/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/etc", "/opt", "/proc", "/sys", "/dev",
     "/nix/store", "/run/systemd/resolve", "/var/lib/ca-certificates",

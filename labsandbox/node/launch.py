@@ -108,6 +108,8 @@ def environment(
     return build(pod, container, base | image.env, find, around.allocatable)
 
 
+# differs: a container's own files lie below $POD_ROOT, not at /; programs written for both say
+# "${POD_ROOT:-}/path".
 def prepare_root(place: Place, image: Image, mounts: list[Mount], attempt: int) -> None:
     """Make the container's root as the image has it, with its mounts; forget older runs."""
     shutil.rmtree(place.root, ignore_errors=True)

@@ -27,6 +27,7 @@ _TRIM_EVERY = 15.0
 _CLOSE = 0.5
 
 
+# differs: memory is looked at up to ten times a second; CPU limits are not enforced.
 def limit_of(runner: Runner) -> int | None:
     """Return a container's memory limit in bytes."""
     limits = (runner.spec.get("resources") or {}).get("limits") or {}

@@ -24,6 +24,8 @@ DOMAIN = "svc.cluster.local"
 _PAUSE = 0.02
 
 
+# differs: a service's name is the loopback address of its ready pods, so a client uses the port
+# the pods listen on (targetPort), and a cluster IP answers nobody.
 def names(pods: Iterable[Object], services: Iterable[Object]) -> list[tuple[str, str]]:
     """Return (name, loopback address) of every pod and service name, in a stable order."""
     found: set[tuple[str, str]] = set()

@@ -242,6 +242,7 @@ class Server:
         channels, answer = await self._open(request, {n for n in names if _asks(request, n)})
         await channels.send(streams.STDOUT, b"")
         if _asks(request, "stdin"):
+            # differs: a container's input is empty; there is nothing to attach to but its output.
             text = "attach cannot send input on this platform; use kubectl exec -it instead"
             await channels.finish(streams.internal_error(text))
             return answer
