@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import requests
+import urllib3
 import yaml
 from kubernetes import client, config
 
@@ -63,6 +64,11 @@ def connect() -> Clients:
             "Your session is over. Run `from labhelpers.session import renew; renew()` in a cell, "
             "then this cell again: nothing is lost."
         ) from None
+    except urllib3.exceptions.HTTPError as error:
+        raise SignInNeeded(
+            f"The cluster that {path} names does not answer, or is another one by now "
+            f"({type(error).__name__}). Run `labsandbox status`, then lab core-01 again."
+        ) from error
     return Clients(
         client.CoreV1Api(api),
         client.AppsV1Api(api),
