@@ -6,19 +6,28 @@ import itertools
 from pathlib import Path
 
 import pytest
+from _pytest.mark.structures import ParameterSet
 
-from tests.sandbox.clients.kubectl import Kubectl, versions
+from tests.sandbox.clients.kubectl import SUPPORTED, Kubectl, versions
 from tests.sandbox.conftest import ApiServer
 
 _numbers = itertools.count(1)
+ALWAYS = (SUPPORTED[0], *SUPPORTED[-2:])
 NO_KUBECTL = "there is no kubectl on this machine; install one to run the tests of its commands"
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Run every test of kubectl with every version found."""
     if "kubectl_version" in metafunc.fixturenames:
-        found = list(versions()) or [pytest.param("", marks=pytest.mark.skip(reason=NO_KUBECTL))]
-        metafunc.parametrize("kubectl_version", found, scope="session")
+        found = [_parameter(version) for version in versions()]
+        none = pytest.param("", marks=pytest.mark.skip(reason=NO_KUBECTL))
+        metafunc.parametrize("kubectl_version", found or [none], scope="session")
+
+
+def _parameter(version: str) -> ParameterSet:
+    """The oldest and the newest versions in every run, those between in the nightly one."""
+    marks = [] if version in ALWAYS else [pytest.mark.nightly]
+    return pytest.param(version, marks=marks)
 
 
 @pytest.fixture

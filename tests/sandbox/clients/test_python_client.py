@@ -20,7 +20,7 @@ from tests.sandbox.conftest import ROOT, ApiServer
 
 pytestmark = [
     pytest.mark.sandbox,
-    pytest.mark.timeout(60),
+    pytest.mark.timeout(150),
     # The client names its own deprecated helpers; nothing here uses them.
     pytest.mark.filterwarnings("ignore::DeprecationWarning:kubernetes"),
     pytest.mark.filterwarnings("ignore::DeprecationWarning:urllib3"),
@@ -50,7 +50,7 @@ def space(core: client.CoreV1Api) -> str:
     return name
 
 
-def wait_for(seen: Callable[[], Any], what: str, seconds: float = 20) -> Any:
+def wait_for(seen: Callable[[], Any], what: str, seconds: float = 45) -> Any:
     """Wait for a condition; say what was waited for."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
