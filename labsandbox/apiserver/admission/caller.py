@@ -10,12 +10,13 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-import aiohttp
 import orjson
 
 from labsandbox.apiserver.admission.collection import Collections
 
 if TYPE_CHECKING:
+    import aiohttp
+
     from labsandbox.apiserver.api import Api
 
 Json = dict[str, Any]
@@ -50,6 +51,8 @@ class Caller:
 
     async def post(self, config: Json, timeout: int, body: Json) -> Any:
         """Send a question; return the decoded answer."""
+        import aiohttp  # a third of the server's start; most servers never call a webhook
+
         if self._session is None:
             self._session = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(limit=64, force_close=False), trust_env=False
@@ -129,6 +132,8 @@ def _trust(bundle: str) -> ssl.SSLContext:
 
 
 def _explain(error: BaseException, url: str) -> str:
+    import aiohttp
+
     parts = urlsplit(url)
     address = f"{parts.hostname}:{parts.port or 443}"
     if isinstance(error, aiohttp.ClientConnectorCertificateError | ssl.SSLCertVerificationError):
