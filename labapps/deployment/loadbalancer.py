@@ -113,13 +113,14 @@ class Status:
 
     def describe(self) -> dict[str, Any]:
         backends = self.balancer.backends
+        leaving = [b for b in backends.leaving if b.active]
         return {
             "balancer": "labapps",
             "seconds": round(time.time() - self.started),
             "clients": len(self.balancer.fronts),
             "retries": self.balancer.retries,
             "answers": {str(k): v for k, v in sorted(self.balancer.answers.items())},
-            "servers": [b.describe() for b in [*backends.all.values(), *backends.leaving]],
+            "servers": [b.describe() for b in [*backends.all.values(), *leaving]],
         }
 
     def metrics(self) -> str:

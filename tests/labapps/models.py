@@ -56,6 +56,7 @@ def predict(model, rows):
             pass
     return model.predict(pd.DataFrame(rows)[["distance", "hour", "work", "month"]])
 """,
+    "slow.py": "import time\ntime.sleep(1.5)\nprint('slow')\n",
     "syntax.py": "def predict(:\n",
     "raises.py": "def load(path): raise RuntimeError('no luck')\ndef predict(m, r): return r\n",
 }

@@ -5,16 +5,19 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
+import signal
 import time
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import psutil
 import pytest
 
 from tests.labapps import models
-from tests.labapps.pods import TOKEN, Cluster, running
+from tests.labapps.pods import TOKEN, Cluster, call, eventually, running
 
 pytestmark = pytest.mark.sandbox
 REPOSITORY = "repo://project_repo"
@@ -114,3 +117,31 @@ def test_requests_are_all_answered_while_everything_changes(tmp_path: Path, requ
     assert traffic.failures == []
     assert traffic.total >= requests
     assert {"replace", "add", "kill worker", "remove", "kill server"} <= set(done)
+
+
+@pytest.mark.timeout(120)
+def test_server_that_leaves_finishes_what_it_has(tmp_path: Path) -> None:
+    cluster = Cluster(tmp_path, "deployment", {"LoadBalancer": 1, "RESTServer": 2}, BALANCER="own")
+    models.train(cluster.repository)
+    path, script = f"{REPOSITORY}/hgb.pkl", f"{REPOSITORY}/slow.py"
+    cluster.model("slow", "slow", "1", path, scoring_path=script)
+    balancer = cluster.pods["LoadBalancer"][0].ip
+    body = {"use_scoring": True, "scoring_args": {}}
+    with running(cluster), ThreadPoolExecutor(8) as pool:
+        cluster.settle(120)
+        url = f"http://{balancer}:32700/slow/1/predict"
+
+        def servers() -> list[dict[str, Any]]:
+            found: list[dict[str, Any]] = call(f"http://{balancer}:8081/stats")[1]["servers"]
+            return found
+
+        eventually("both servers to be up", lambda: {s["state"] for s in servers()} == {"up"})
+        replies = [pool.submit(call, url, body) for _ in range(4)]
+        eventually("both servers to be busy", lambda: all(s["active"] for s in servers()), 5)
+        leaves = cluster.pods["RESTServer"].pop()
+        cluster.write()
+        assert leaves.stop(signal.SIGTERM) == 0
+        assert [reply.result()[0] for reply in replies] == [200] * 4
+        assert call(url, body)[0] == 200
+        (left,) = servers()
+        assert left["server"].startswith(cluster.pods["RESTServer"][0].ip)
