@@ -163,7 +163,8 @@ check(
 
 # %%
 feature_file = features / f"rides-v{version}.parquet"
-pd.concat([old, fresh]).drop(columns="mph").to_parquet(feature_file)
+held = fresh.sample(2000, random_state=seed)  # put aside to judge with, never learned
+pd.concat([old, fresh.drop(held.index)]).drop(columns="mph").to_parquet(feature_file)
 pace = fresh["duration"].sum() / fresh["trip_distance"].sum()
 naive = fresh["duration"] - fresh["trip_distance"] * pace
 order = json.loads((code / "order.json").read_text("utf-8"))
@@ -295,19 +296,18 @@ check(
 # pointer: callers ask for the version `production`, and you decide what that is. Promoting is one
 # change of one ConfigMap; rolling back is the same change the other way.
 #
-# Judge with rides that neither the caller nor the pointer chose: the same two thousand of the new month
-# for both. A model that is better only on the data it was trained on has learned them by heart. And
-# roll back once while nothing is wrong: a way back that nobody has tried is not a way back.
+# Judge with rides that neither version has learned from: the two thousand you put aside in step 3. A
+# model that is better only on the data it was trained on has learned them by heart. And roll back
+# once while nothing is wrong: a way back that nobody has tried is not a way back.
 
 # %%
-judged = fresh.sample(2000, random_state=seed)
-rows = judged[names].to_dict("records")
+rows = held[names].to_dict("records")
 
 
 def error_of(which: str) -> float:
     body = {"use_scoring": True, "scoring_args": rows}
     reply = http.post(f"{address}/{model_name}/{which}/predict", json=body, timeout=60)
-    return float(np.abs(np.array(reply.json()["predictions"]) - judged["duration"]).mean())
+    return float(np.abs(np.array(reply.json()["predictions"]) - held["duration"]).mean())
 
 
 errors = pd.DataFrame([[f"version {which}", error_of(which)] for which in ("1", "2")],
