@@ -132,8 +132,14 @@ class Cluster:
         return (done.stdout + done.stderr).decode().strip()
 
     def logs(self, namespace: str, pod: str, **params: Any) -> str:
+        """Return a pod's log; nothing while there is none yet."""
         path = f"/api/v1/namespaces/{namespace}/pods/{pod}/log"
-        return str(self.run(self.client.request("GET", path, params=params)))
+        try:
+            return str(self.run(self.client.request("GET", path, params=params)))
+        except ApiError as error:
+            if error.status == 400 and "waiting to start" in error.message:
+                return ""
+            raise
 
     def reasons(self, namespace: str, name: str) -> list[str]:
         """Return the reasons of an object's events."""

@@ -6,6 +6,7 @@ import pytest
 
 from labsandbox.client import ApiError
 from labsandbox.client.resources import CONFIGMAPS, PODS, SECRETS, SERVICES
+from labsandbox.node import processes
 from tests.sandbox.cluster import Cluster, pod
 
 pytestmark = pytest.mark.sandbox
@@ -50,6 +51,17 @@ def test_exec_passes_input_streams_and_exit_code(cluster: Cluster, namespace: st
     assert left.stdout == b"started\n"
     with pytest.raises(ApiError, match="executable file not found"):
         cluster.exec(namespace, "p", "no-such-program")
+
+
+def test_what_an_exec_left_behind_ends_with_its_container(cluster: Cluster, namespace: str) -> None:
+    cluster.create(PODS, pod("p", SLEEP), namespace)
+    cluster.running(namespace, "p")
+    script = "setsid sleep 987 > /dev/null 2>&1 < /dev/null & echo $!"
+    left = int(cluster.exec(namespace, "p", "sh", "-c", script).stdout)
+    assert processes.start_time(left) is not None
+    cluster.delete(PODS, "p", namespace)
+    cluster.gone(PODS, "p", namespace)
+    cluster.until(lambda: processes.start_time(left) is None, "it has ended")
 
 
 def test_environment_and_volumes_come_from_the_api(cluster: Cluster, namespace: str) -> None:
