@@ -147,7 +147,7 @@ def apply_defaults(obj: dict[str, Any], node: Node) -> None:
     fields = node.fields
     if plain is not None:
         for name, value in plain.items():
-            missing = name not in obj if fields[name].pointer else not obj.get(name)
+            missing = obj.get(name) is None if fields[name].pointer else not obj.get(name)
             if missing:
                 obj[name] = copy.deepcopy(value) if isinstance(value, dict | list) else value
     rule = RULES.get(node.definition)

@@ -13,15 +13,15 @@ from labsandbox.apiserver.validation.errors import (
     not_supported,
     required,
 )
+from labsandbox.apiserver.validation.goprint import Raw, strings
 from labsandbox.apiserver.validation.meta import (
     IMMUTABLE,
     check_all,
     core_finalizers,
-    label_selector,
     not_negative,
 )
 from labsandbox.apiserver.validation.pods.scheduling import EFFECTS
-from labsandbox.apiserver.validation.resources import one_of
+from labsandbox.apiserver.validation.resources import amount_of, one_of
 
 Json = dict[str, Any]
 HIGHEST = 1_000_000_000
@@ -67,13 +67,32 @@ def node(obj: Json) -> list[FieldError]:
         elif effect not in EFFECTS:
             found.append(not_supported(f"{path}.effect", effect, EFFECTS))
         if (key, effect) in seen:
-            shown = taint
-            error = duplicate(path, shown)
+            error = duplicate(path, _taint(key, value, effect))
             detail = "taints must be unique by key and effect pair"
             found.append(FieldError(error.type, error.field, error.bad_value, detail))
         seen.add((key, effect))
-    for index, text in enumerate(spec.get("podCIDRs") or ()):
+    found += _node_resources(obj)
+    ranges = spec.get("podCIDRs") or []
+    for index, text in enumerate(ranges):
         found += check_all(f"spec.podCIDRs[{index}]", text, names.cidr(text))
+    kinds = {":" in text for text in ranges}
+    if len(ranges) > 1 and (len(kinds) < 2 or len(ranges) > 2):
+        detail = "may specify no more than one CIDR for each IP family"
+        found.append(invalid("spec.podCIDRs", strings(ranges), detail))
+    return found
+
+
+def _taint(key: str, value: str, effect: str) -> Raw:
+    inner = f'Key:"{key}", Value:"{value}", Effect:"{effect}", TimeAdded:<nil>'
+    return Raw(f"core.Taint{{{inner}}}")
+
+
+def _node_resources(obj: Json) -> list[FieldError]:
+    status = obj.get("status") or {}
+    found: list[FieldError] = []
+    for kind in ("capacity", "allocatable"):
+        for name, text in (status.get(kind) or {}).items():
+            found += amount_of(name, text, f"status.{kind}.{name}")
     return found
 
 
@@ -87,6 +106,10 @@ def node_update(new: Json, old: Json) -> list[FieldError]:
         detail = 'node updates may not change providerID except from "" to valid'
         found.append(forbidden("spec.providerID", detail))
     return found
+
+
+def node_status(new: Json, old: Json) -> list[FieldError]:
+    return _node_resources(new)
 
 
 def lease(obj: Json) -> list[FieldError]:
@@ -135,40 +158,6 @@ def priority_class_update(new: Json, old: Json) -> list[FieldError]:
         found.append(forbidden("value", "may not be changed in an update."))
     if new.get("preemptionPolicy") != old.get("preemptionPolicy"):
         found.append(invalid("preemptionPolicy", new.get("preemptionPolicy"), IMMUTABLE))
-    return found
-
-
-def disruption_budget(obj: Json) -> list[FieldError]:
-    from labsandbox.apiserver.validation.workloads import at_most_all, int_or_percent
-
-    spec = obj.get("spec") or {}
-    least, most = spec.get("minAvailable"), spec.get("maxUnavailable")
-    found: list[FieldError] = []
-    if least is not None and most is not None:
-        detail = "minAvailable and maxUnavailable cannot be both set"
-        found.append(invalid("spec", spec, detail))
-    for name, value in (("minAvailable", least), ("maxUnavailable", most)):
-        if value is not None:
-            found += int_or_percent(value, f"spec.{name}")
-            found += at_most_all(value, f"spec.{name}")
-    return found + label_selector(spec.get("selector"), "spec.selector")
-
-
-def autoscaler(obj: Json) -> list[FieldError]:
-    spec = obj.get("spec") or {}
-    found: list[FieldError] = []
-    least, most = spec.get("minReplicas"), spec.get("maxReplicas", 0)
-    if least is not None and least < 1:
-        found.append(invalid("spec.minReplicas", least, "must be greater than or equal to 1"))
-    if most < 1:
-        found.append(invalid("spec.maxReplicas", most, "must be greater than 0"))
-    if least is not None and most < least:
-        detail = "must be greater than or equal to `minReplicas`"
-        found.append(invalid("spec.maxReplicas", most, detail))
-    target = spec.get("scaleTargetRef") or {}
-    for name in ("kind", "name"):
-        if not target.get(name):
-            found.append(required(f"spec.scaleTargetRef.{name}"))
     return found
 
 

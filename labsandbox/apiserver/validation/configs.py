@@ -39,7 +39,9 @@ def config_map(obj: Json) -> list[FieldError]:
     return found
 
 
-def decoded_size(text: str) -> int:
+def decoded_size(text: str | None) -> int:
+    if text is None:  # a null is an empty value of the map
+        return 0
     return len(text) * 3 // 4 - text[-2:].count("=")
 
 

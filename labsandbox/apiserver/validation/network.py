@@ -107,7 +107,7 @@ def _backend(backend: Json, path: str) -> list[FieldError]:
             if not resource.get(name)
         ]
     if service is None:
-        return [required(path, "")]
+        return [invalid(path, "", "resource or service backend is required")]
     found: list[FieldError] = []
     name = service.get("name", "")
     if not name:

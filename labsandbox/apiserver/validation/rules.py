@@ -19,7 +19,9 @@ from labsandbox.apiserver.validation import (
     limits,
     network,
     rights,
+    scaling,
     services,
+    small,
     workloads,
 )
 from labsandbox.apiserver.validation.errors import FieldError
@@ -73,7 +75,7 @@ RULES: dict[tuple[str, str], Rule] = {
     ),
     ("", "Endpoints"): Rule(services.endpoints, again="all"),
     ("", "Namespace"): Rule(cluster.namespace, None, cluster.namespace_status, label_name, "all"),
-    ("", "Node"): Rule(cluster.node, cluster.node_update),
+    ("", "Node"): Rule(cluster.node, cluster.node_update, cluster.node_status),
     ("", "PersistentVolumeClaim"): Rule(claims.claim, claims.claim_update, again="all"),
     ("", "PersistentVolume"): Rule(claims.volume, claims.volume_update, again="all"),
     ("", "ReplicationController"): Rule(
@@ -81,6 +83,11 @@ RULES: dict[tuple[str, str], Rule] = {
     ),
     ("", "ResourceQuota"): Rule(limits.quota, limits.quota_update),
     ("", "LimitRange"): Rule(limits.limit_range, again="all"),
+    ("", "PodTemplate"): Rule(small.pod_template, again="all"),
+    ("node.k8s.io", "RuntimeClass"): Rule(small.runtime_class, small.frozen_handler),
+    ("certificates.k8s.io", "CertificateSigningRequest"): Rule(small.signing_request),
+    ("storage.k8s.io", "CSINode"): Rule(small.csi_node, again="all"),
+    ("storage.k8s.io", "VolumeAttachment"): Rule(small.attachment),
     ("apps", "Deployment"): Rule(
         workloads.deployment, workloads.same_selector, _status(workloads.replicas_status)
     ),
@@ -122,8 +129,8 @@ RULES: dict[tuple[str, str], Rule] = {
     ("scheduling.k8s.io", "PriorityClass"): Rule(
         cluster.priority_class, cluster.priority_class_update, again="none"
     ),
-    ("policy", "PodDisruptionBudget"): Rule(cluster.disruption_budget),
-    ("autoscaling", "HorizontalPodAutoscaler"): Rule(cluster.autoscaler),
+    ("policy", "PodDisruptionBudget"): Rule(scaling.disruption_budget),
+    ("autoscaling", "HorizontalPodAutoscaler"): Rule(scaling.autoscaler),
     ("admissionregistration.k8s.io", "ValidatingWebhookConfiguration"): Rule(
         hooks.validating_configuration, again="all"
     ),

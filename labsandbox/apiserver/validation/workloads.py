@@ -27,7 +27,6 @@ from labsandbox.apiserver.validation.pods import validate_template
 Json = dict[str, Any]
 MISMATCH = "`selector` does not match template `labels`"
 ALWAYS = ("Always",)
-INT_OR_PERCENT = "must be an integer or percentage (e.g '5%%')"
 
 
 def _labels(template: Json) -> dict[str, str] | None:
@@ -87,9 +86,8 @@ def int_or_string(value: Any) -> Raw:
 
 def int_or_percent(value: Any, path: str) -> list[FieldError]:
     if isinstance(value, str):
-        if names.percent(value):
-            return [invalid(path, int_or_string(value), INT_OR_PERCENT)]
-        return []
+        shown = int_or_string(value)
+        return [invalid(path, shown, text) for text in names.percent(value)]
     return not_negative(path, value or 0)
 
 
