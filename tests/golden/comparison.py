@@ -90,6 +90,9 @@ class Comparison:
                 text = text.replace(own, host)
         for stem in self.stems:
             text = re.sub(re.escape(stem[:58]) + SUFFIX + "(?![a-z0-9])", f"{stem}<rand>", text)
+        hashes = self.mapping.hashes if is_recorded else self.mapping.hashes.values()
+        for known in hashes:
+            text = text.replace(known, "<hash>")
         for pattern, replacement in MASKS:
             text = pattern.sub(replacement, text)
         return text

@@ -30,6 +30,7 @@ class Mapping:
     ports: dict[int, int] = field(default_factory=dict)
     token: str = ""
     hosts: dict[str, str] = field(default_factory=dict)
+    hashes: dict[str, str] = field(default_factory=dict)
 
     def learn(self, recorded: Any, live: Any) -> None:
         """Walk two answers side by side and remember what stands for what."""
@@ -46,7 +47,8 @@ class Mapping:
         left, right = recorded.get("name"), live.get("name")
         if not stem or not isinstance(left, str) or not isinstance(right, str) or left == stem:
             return
-        if left.startswith(stem[:58]) and right.startswith(stem[:58]):
+        own = str(live.get("generateName") or "")
+        if left.startswith(stem[:58]) and own and right.startswith(own[:58]):
             self.names[left] = right
 
     def _learn_leaf(self, key: str, recorded: Any, live: Any) -> None:
@@ -59,6 +61,8 @@ class Mapping:
             return
         if not isinstance(recorded, str) or not isinstance(live, str):
             return
+        if key == "pod-template-hash" and recorded != live:
+            self.hashes[recorded] = live
         for left, right in zip(HASH.findall(recorded), HASH.findall(live), strict=False):
             self.values[left] = right
         if recorded == "<jwt>" or (key == "token" and JWT.fullmatch(live)):
