@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import shutil
 from pathlib import Path
 from typing import Any
@@ -41,8 +42,13 @@ def _folder_remover(state: Path) -> Any:
     def watch(resource: Resource, kind: str, old: Object | None, new: Object) -> None:
         folder = claims.doomed_folder(new, state) if resource == resources.PVS else None
         if kind == "DELETED" and folder is not None:
-            asyncio.get_running_loop().run_in_executor(
-                None, lambda: shutil.rmtree(folder, ignore_errors=True)
-            )
+            asyncio.get_running_loop().run_in_executor(None, _remove, folder)
 
     return watch
+
+
+def _remove(folder: Path) -> None:
+    """Remove a volume's folder, and its namespace's when that was the last one."""
+    shutil.rmtree(folder, ignore_errors=True)
+    with contextlib.suppress(OSError):
+        folder.parent.rmdir()

@@ -10,7 +10,14 @@ from typing import Any
 import pytest
 
 from labsandbox.client.resources import CONFIGMAPS, PVCS
-from labsandbox.controllers import accounts, endpoints, namespace, quota, statefulset
+from labsandbox.controllers import (
+    accounts,
+    endpoints,
+    namespace,
+    podhash,
+    quota,
+    statefulset,
+)
 from labsandbox.controllers.actions import Create, Replace
 
 pytestmark = pytest.mark.fast
@@ -91,3 +98,21 @@ def test_endpoints_are_the_recorded_ones() -> None:
     assert made[1].obj["metadata"]["labels"] == slice_["metadata"]["labels"]
     keyed = {e["targetRef"]["name"]: e for e in slice_["endpoints"]}
     assert {e["targetRef"]["name"]: e for e in made[1].obj["endpoints"]} == keyed
+
+
+@pytest.mark.parametrize(
+    ("name", "image"), [("w-5768c7f9cb", "i:1"), ("w-7ff748f94c", "i:2")], ids=["first", "second"]
+)
+def test_replicaset_has_the_recorded_name(name: str, image: str) -> None:
+    template = json.loads(json.dumps(recorded("deployment")["spec"]["template"]))
+    template["spec"]["containers"][0]["image"] = image
+    assert f"w-{podhash.of(template, None)}" == name
+
+
+def test_template_beyond_the_tables_has_a_hash_too() -> None:
+    template = json.loads(json.dumps(recorded("deployment")["spec"]["template"]))
+    template["spec"]["containers"][0]["resources"] = {"limits": {"cpu": "1"}}
+    first = podhash.of(template, None)
+    assert first != podhash.of(template, 1)
+    template["spec"]["containers"][0]["resources"] = {"limits": {"cpu": "2"}}
+    assert podhash.of(template, None) != first
