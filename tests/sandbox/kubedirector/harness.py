@@ -136,9 +136,13 @@ class Platform:
             time.sleep(0.02)
 
     def logs(self) -> str:
-        """Return the end of the operator's log."""
-        log = self.state / "kubedirector.log"
-        return log.read_text(errors="replace")[-6000:] if log.exists() else ""
+        """Return the end of what the programs wrote, the operator's most of all."""
+        found = []
+        for name, size in (("controllers", 1500), ("node", 1500), ("kubedirector", 6000)):
+            log = self.state / f"{name}.log"
+            if log.exists():
+                found.append(f"--- {name}\n{log.read_text(errors='replace')[-size:]}")
+        return "\n".join(found)
 
     def make_namespace(self, name: str) -> str:
         """Create a namespace with the platform's apps and the account of a tenant."""
