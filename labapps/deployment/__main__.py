@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import logging
 import sys
 
@@ -9,10 +10,9 @@ import uvloop
 
 from labapps import applied, log
 from labapps.configmeta import CONFIGMETA, follow
-from labapps.deployment import loadbalancer, restserver
 from labapps.place import Place
 
-ROLES = {"RESTServer": restserver.run, "LoadBalancer": loadbalancer.run}
+ROLES = {"RESTServer": "restserver", "LoadBalancer": "loadbalancer"}
 
 
 async def run() -> None:
@@ -22,7 +22,8 @@ async def run() -> None:
         if meta.role not in ROLES:
             sys.exit(f"Expected one of the roles {', '.join(ROLES)}; found {meta.role}.")
         logging.getLogger(__name__).info("%s: role %s", meta.host, meta.role)
-        await ROLES[meta.role](place, meta)
+        module = importlib.import_module(f"labapps.deployment.{ROLES[meta.role]}")
+        await module.run(place, meta)
         return
 
 

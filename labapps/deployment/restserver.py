@@ -5,16 +5,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+from typing import TYPE_CHECKING
 
 from labapps import applied
 from labapps.configmeta import CONFIGMETA, Configmeta, follow
-from labapps.deployment.api import Api
-from labapps.deployment.metrics import Metrics
-from labapps.deployment.registry import Registry, Settings
-from labapps.events import Events
+from labapps.deployment.spec import SpecError, read_spec
 from labapps.forks import Zygote
 from labapps.place import Place
-from labapps.server import bind, reply_with, serve
+
+if TYPE_CHECKING:
+    from labapps.deployment.api import Api
+    from labapps.deployment.registry import Settings
 
 __all__ = ["run"]
 
@@ -24,9 +25,16 @@ PORT = 10001
 
 async def run(place: Place, meta: Configmeta) -> None:
     """Serve until SIGTERM."""
-    settings = Settings.from_env()
     zygote = Zygote(_first_modules(meta, place))
-    await zygote.launch()  # the libraries take seconds to import: they come first
+    await zygote.launch()
+    # The zygote imports for seconds; what this process needs is imported beside that.
+    from labapps.deployment.api import Api
+    from labapps.deployment.metrics import Metrics
+    from labapps.deployment.registry import Registry, Settings
+    from labapps.events import Events
+    from labapps.server import bind, reply_with, serve
+
+    settings = Settings.from_env()
     registry = Registry(place, zygote, settings)
     api = Api(registry, Metrics())
     api.tokens, api.host = meta.tokens(), meta.host
@@ -62,8 +70,6 @@ async def _follow(place: Place, api: Api, settings: Settings) -> None:
 
 def _first_modules(meta: Configmeta, place: Place) -> list[str]:
     """Import first what the connected models need: they answer sooner."""
-    from labapps.deployment.spec import SpecError, read_spec
-
     found: dict[str, None] = {"labapps.deployment.worker": None, "labapps.deployment.runner": None}
     for configmap in meta.configmaps("model"):
         with contextlib.suppress(SpecError, OSError):

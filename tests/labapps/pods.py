@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 import os
 import signal
@@ -110,8 +111,8 @@ class Pod:
 
     def applied(self) -> list[str] | None:
         """Return what the application says about its configuration, once it is in force."""
-        import hashlib
-
+        if self.process is not None and self.process.poll() is not None:
+            raise AssertionError(f"{self.role} ended: {self.log.read_text()[-2000:]}")
         meta = (self.root / "etc/guestconfig/configmeta.json").read_bytes()
         path = self.root / "run/labapps/applied"
         lines = path.read_text().splitlines() if path.exists() else [""]
