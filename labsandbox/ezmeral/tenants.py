@@ -16,6 +16,10 @@ _READ = ["get", "list", "watch"]
 _ALL = [*_READ, "create", "update", "patch", "delete", "deletecollection"]
 _MEMBER_ROLE, _ADMIN_ROLE, _SITE_ROLE = "hpecp-member", "hpecp-tenant-admin", "hpecp-site-admin"
 
+_POD_ACCOUNT = "ecp-tenant-member-sa"
+# What an application in a pod may do: say what troubles it.
+_POD_RULES = [{"apiGroups": [""], "resources": ["events"], "verbs": ["create", "patch"]}]
+
 _WORKLOADS = [
     {"apiGroups": ["apps"], "resources": ["*"], "verbs": _ALL},
     {"apiGroups": ["batch"], "resources": ["*"], "verbs": _ALL},
@@ -87,7 +91,9 @@ async def ensure_tenant(
         await apply(
             client, res.ROLEBINDINGS, name, namespace, _binding(name, group_of(namespace, role))
         )
-    await apply(client, res.SERVICEACCOUNTS, "ecp-tenant-member-sa", namespace, {})
+    await apply(client, res.SERVICEACCOUNTS, _POD_ACCOUNT, namespace, {})
+    await apply(client, res.ROLES, _POD_ACCOUNT, namespace, {"rules": _POD_RULES})
+    await apply(client, res.ROLEBINDINGS, _POD_ACCOUNT, namespace, _pod_binding(namespace))
     if quota:
         await apply(
             client, res.RESOURCEQUOTAS, "tenant-quota", namespace, {"spec": {"hard": quota}}
@@ -102,6 +108,17 @@ def _binding(role: str, group: str) -> dict[str, Any]:
     return {
         "roleRef": {"apiGroup": api, "kind": "ClusterRole", "name": role},
         "subjects": [{"apiGroup": api, "kind": "Group", "name": group}],
+    }
+
+
+def _pod_binding(namespace: str) -> dict[str, Any]:
+    return {
+        "roleRef": {
+            "apiGroup": "rbac.authorization.k8s.io",
+            "kind": "Role",
+            "name": _POD_ACCOUNT,
+        },
+        "subjects": [{"kind": "ServiceAccount", "name": _POD_ACCOUNT, "namespace": namespace}],
     }
 
 

@@ -203,7 +203,8 @@ check(
 # %%
 def role(name: str, members: int, **size: str) -> dict:
     resources = {"requests": size, "limits": size}
-    return {"id": name, "members": members, "resources": resources}
+    account = "ecp-tenant-member-sa"  # lets a worker report a model that does not load
+    return {"id": name, "members": members, "serviceAccountName": account, "resources": resources}
 
 
 manifest = {
