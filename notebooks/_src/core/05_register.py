@@ -207,6 +207,7 @@ def role(name: str, members: int, **size: str) -> dict:
     return {"id": name, "members": members, "serviceAccountName": account, "resources": resources}
 
 
+# %%
 manifest = {
     "apiVersion": "kubedirector.hpe.com/v1beta1",
     "kind": "KubeDirectorCluster",
