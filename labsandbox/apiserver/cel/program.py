@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
 from typing import Any
 
@@ -61,8 +62,10 @@ def _runtime_message(error: Exception) -> str:
     if text.startswith("undeclared reference to "):
         name = text.split("'")[1]
         return f"no such attribute(s): {name}"
-    if "bad index" in text.lower() or "out of range" in text.lower():
-        return "index out of bounds"
+    if len(error.args) > 1 and error.args[1] is IndexError:
+        # differs: the number is known only when the expression spells it.
+        spelled = re.search(r"tree='.*\[(-?\d+)\]'\)$", repr(error))
+        return f"index out of bounds: {spelled[1]}" if spelled else "index out of bounds"
     return text
 
 

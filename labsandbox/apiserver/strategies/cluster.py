@@ -39,6 +39,9 @@ def create_node(obj: Json) -> None:
 
 def create_volume(obj: Json) -> None:
     obj["status"] = {"phase": "Pending"}
+    created = obj["metadata"].get("creationTimestamp")
+    if created:
+        obj["status"]["lastPhaseTransitionTime"] = created
 
 
 def create_claim(obj: Json) -> None:

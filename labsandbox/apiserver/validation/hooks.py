@@ -17,6 +17,7 @@ from labsandbox.apiserver.validation.goprint import strings
 from labsandbox.apiserver.validation.meta import check_all, label_selector
 
 Json = dict[str, Any]
+REASONS = ("Forbidden", "Invalid", "RequestEntityTooLarge", "Unauthorized")
 OPERATIONS = ("*", "CONNECT", "CREATE", "DELETE", "UPDATE")
 SCOPES = ("*", "Cluster", "Namespaced")
 REVIEWS = ("v1", "v1beta1")
@@ -226,7 +227,11 @@ def admission_policy(obj: Json) -> list[FieldError]:
         detail = "validations or auditAnnotations must be non-empty"
         found.append(required("spec.validations", f"{detail}; at least one of them must be set"))
     for index, row in enumerate(validations):
-        found += _expression(row, f"spec.validations[{index}]")
+        path = f"spec.validations[{index}]"
+        found += _expression(row, path)
+        reason = row.get("reason")
+        if reason is not None and reason not in REASONS:
+            found.append(not_supported(f"{path}.reason", reason, REASONS))
     return found
 
 
