@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import http.client
 import json
 import statistics
 import subprocess
@@ -140,12 +141,18 @@ def script_latency(server: peers.Server, rows: dict[str, Any], folder: Path) -> 
                 raise
             time.sleep(0.05)
     times = []
+    client = http.client.HTTPConnection(server.host, server.port, timeout=30)
     for number in range(60):
         began = time.perf_counter()
-        peers.ask(script, body)
+        client.request("POST", script.path, body, script.headers)
+        reply = client.getresponse()
+        reply.read()
+        if reply.status != 200:
+            raise RuntimeError(f"The script was answered with {reply.status}.")
         if number >= 10:
             times.append(time.perf_counter() - began)
         time.sleep(0.05)
+    client.close()
     return statistics.median(times) * 1000
 
 
