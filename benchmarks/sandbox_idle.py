@@ -22,7 +22,7 @@ import psutil
 
 from benchmarks.report import Figure, save
 from labsandbox.client import Client
-from labsandbox.client.resources import NAMESPACES, PODS, SERVICEACCOUNTS
+from labsandbox.client.resources import NAMESPACES, PODS
 
 MEMORY_LIMIT_MB, CPU_LIMIT = 150, 3.0
 NAMESPACE = "sleepers"

@@ -146,10 +146,10 @@ class PodWorker:
                 # The next status is computed from these conditions, not from the watch's.
                 self.pod = {**self.pod, "status": answer.get("status") or {}}
             except ApiError as error:
-                if error.status in (404, 409, 422):
+                if error.status in (404, 422):
                     log.debug("status of %s not accepted: %s", meta["name"], error)
                     return
-                self._dirty.set()
+                self._dirty.set()  # A conflict too: somebody wrote at the same moment.
             except _API_ERRORS:
                 self._dirty.set()
             if self._dirty.is_set():

@@ -21,6 +21,7 @@ log = logging.getLogger(__name__)
 Object = dict[str, Any]
 
 NAME = "default-scheduler"
+_RETRY_SECONDS = 2.0
 _RESOURCES = ("cpu", "memory", "ephemeral-storage")
 
 
@@ -178,6 +179,9 @@ class Scheduler:
                 self._wake.clear()
                 try:
                     await self._bind_pending()
+                    if self._pending():
+                        # What was refused or does not fit now may do so without any event.
+                        asyncio.get_running_loop().call_later(_RETRY_SECONDS, self._wake.set)
                 except (ClientError, aiohttp.ClientError, OSError, TimeoutError):
                     await asyncio.sleep(0.2)
                     self._wake.set()
