@@ -207,12 +207,13 @@ class Cluster:
 def running(cluster: Cluster) -> Iterator[Cluster]:
     """Start every pod, and stop all in the end."""
     cluster.write()
+    first = cluster.all()
     try:
-        for pod in cluster.all():
+        for pod in first:
             pod.start()
         yield cluster
     finally:
-        for pod in cluster.all():
+        for pod in {*first, *cluster.all()}:
             pod.stop(signal.SIGTERM)
 
 
