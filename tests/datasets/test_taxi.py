@@ -17,7 +17,8 @@ from labhelpers.taxi import COLUMNS, SCHEMA, Drift, Order, write_trips, zones
 from labhelpers.taxi.city import Drift as CityDrift
 from labhelpers.taxi.trips import BLOCK, Month, make_block
 
-pytestmark = pytest.mark.fast
+# The regressor at the end takes seconds; the others belong to the fast set.
+fast = pytest.mark.fast
 
 SAMPLE = Path(__file__).parents[2] / "datasets"
 
@@ -36,12 +37,14 @@ def clean(month: pd.DataFrame) -> pd.DataFrame:
     return month.query(f"{rules} and PULocationID < 264 and DOLocationID < 264")
 
 
+@fast
 def test_columns_are_those_of_tlc(month: pd.DataFrame) -> None:
     assert tuple(month.columns[:19]) == COLUMNS
     assert str(SCHEMA.field("tpep_pickup_datetime").type) == "timestamp[us]"
     assert str(SCHEMA.field("PULocationID").type) == "int64"
 
 
+@fast
 def test_zones_are_263_and_named() -> None:
     assert [zone.number for zone in zones.read()] == list(range(1, 264))
     assert {zone.borough for zone in zones.read()} == {
@@ -67,20 +70,24 @@ def test_zones_are_263_and_named() -> None:
         ("fare_amount < 0 and total_amount < 0 and payment_type > 2", 0.004, 0.006),
     ],
 )
+@fast
 def test_dirt_is_there(month: pd.DataFrame, rule: str, low: float, high: float) -> None:
     assert low < month.eval(rule).mean() < high
 
 
+@fast
 def test_dirt_repeats_one_batch(month: pd.DataFrame) -> None:
     repeated = int(month[list(COLUMNS)].duplicated().sum())
     assert repeated == 2 * BLOCK // 500
 
 
+@fast
 def test_dirt_holds_a_month_of_another_year(month: pd.DataFrame) -> None:
     years = month["tpep_pickup_datetime"].dt.year.value_counts()
     assert years.to_dict() == {2024: 2 * BLOCK - 300, 2022: 300}
 
 
+@fast
 def test_demand_has_nights_and_peaks(clean: pd.DataFrame) -> None:
     workdays = clean[clean["tpep_pickup_datetime"].dt.weekday < 5]
     by_hour = workdays["tpep_pickup_datetime"].dt.hour.value_counts()
@@ -88,12 +95,14 @@ def test_demand_has_nights_and_peaks(clean: pd.DataFrame) -> None:
     assert by_hour[4] < by_hour[18] / 5
 
 
+@fast
 def test_speed_is_lower_at_noon_than_at_night(clean: pd.DataFrame) -> None:
     speed = clean["trip_distance"] / clean["seconds"] * 3600
     by_hour = speed.groupby(clean["tpep_pickup_datetime"].dt.hour).median()
     assert 6 < by_hour[14] < 11 < by_hour[4] < 22
 
 
+@fast
 def test_fares_follow_the_meter(clean: pd.DataFrame) -> None:
     metered = clean[clean["RatecodeID"] == 1]
     least = 3 + 0.7 * np.floor(metered["trip_distance"] * 5)
@@ -102,17 +111,20 @@ def test_fares_follow_the_meter(clean: pd.DataFrame) -> None:
     assert set(flat) == {70.0}
 
 
+@fast
 def test_tips_are_on_the_meter_with_cards_only(clean: pd.DataFrame) -> None:
     assert (clean.query("payment_type == 2")["tip_amount"] == 0).all()
     assert clean.query("payment_type == 1")["tip_amount"].mean() > 2
 
 
+@fast
 def test_total_is_the_sum(clean: pd.DataFrame) -> None:
     known = clean.dropna()
     parts = known[[*COLUMNS[10:16], *COLUMNS[17:19]]].sum(axis=1)
     assert np.allclose(parts, known["total_amount"], atol=0.001)
 
 
+@pytest.mark.labs
 def test_regressor_beats_the_best_constant_and_is_not_perfect(clean: pd.DataFrame) -> None:
     from sklearn.ensemble import HistGradientBoostingRegressor
 
@@ -137,6 +149,7 @@ def test_regressor_beats_the_best_constant_and_is_not_perfect(clean: pd.DataFram
     assert 60 < error < 400
 
 
+@fast
 def test_drift_slows_midtown_and_raises_fares() -> None:
     usual = make_block(Month(2024, 3, BLOCK, 5), 0).to_pandas()
     later = make_block(Month(2024, 3, BLOCK, 5, CityDrift(0.7, 1.2)), 0).to_pandas()
@@ -148,6 +161,7 @@ def test_drift_slows_midtown_and_raises_fares() -> None:
     assert length[1] > 1.1 * length[0]
 
 
+@fast
 def test_files_are_the_same_for_the_same_order(tmp_path: Path) -> None:
     order = Order(150_000, months=2, seed=11, part_rows=BLOCK)
     first = write_trips(tmp_path / "a", order)
@@ -158,12 +172,14 @@ def test_files_are_the_same_for_the_same_order(tmp_path: Path) -> None:
     assert sum(pq.read_metadata(file).num_rows for file in first) == 150_000
 
 
+@fast
 def test_files_change_with_the_seed(tmp_path: Path) -> None:
     (one,) = write_trips(tmp_path / "a", Order(1000, seed=1))
     (two,) = write_trips(tmp_path / "b", Order(1000, seed=2))
     assert not pq.read_table(one).equals(pq.read_table(two))
 
 
+@fast
 def test_csv_holds_the_same_trips(tmp_path: Path) -> None:
     (csv,) = write_trips(tmp_path / "c", Order(500, seed=1, format="csv"))
     (parquet,) = write_trips(tmp_path / "p", Order(500, seed=1))
@@ -172,6 +188,7 @@ def test_csv_holds_the_same_trips(tmp_path: Path) -> None:
     assert table["total_amount"].to_pylist() == pq.read_table(parquet)["total_amount"].to_pylist()
 
 
+@fast
 def test_second_call_leaves_the_files_alone(tmp_path: Path) -> None:
     (file,) = write_trips(tmp_path, Order(1000))
     written = file.stat().st_mtime_ns
@@ -179,6 +196,7 @@ def test_second_call_leaves_the_files_alone(tmp_path: Path) -> None:
     assert file.stat().st_mtime_ns == written
 
 
+@fast
 def test_new_order_removes_only_its_own_files(tmp_path: Path) -> None:
     write_trips(tmp_path, Order(1000, months=2))
     (file,) = write_trips(tmp_path, Order(1000))
@@ -197,15 +215,18 @@ def test_new_order_removes_only_its_own_files(tmp_path: Path) -> None:
         ({"rows": 5, "format": "xlsx"}, "parquet or csv"),
     ],
 )
+@fast
 def test_order_that_cannot_be_made_is_refused(wrong: dict[str, object], words: str) -> None:
     with pytest.raises(ValueError, match=words):
         Order(**wrong)  # type: ignore[arg-type]
 
 
+@fast
 def test_no_drift_is_the_default() -> None:
     assert Order(1).drift == Drift(1.0, 1.0, 1.0)
 
 
+@fast
 def test_sample_is_small_and_as_described() -> None:
     said = dict(
         re.findall(
@@ -221,6 +242,7 @@ def test_sample_is_small_and_as_described() -> None:
     assert all(file.stat().st_size < 5_000_000 for file in SAMPLE.rglob("*") if file.is_file())
 
 
+@fast
 def test_sample_is_what_the_command_gives(tmp_path: Path) -> None:
     made = write_trips(tmp_path, Order(120_000, months=2, seed=7))
     kept = sorted((SAMPLE / "taxi" / "trips").glob("*.parquet"))
