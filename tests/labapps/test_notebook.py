@@ -169,7 +169,10 @@ def run_code(cluster: Cluster, code: str) -> str:
         message = {"header": header, "parent_header": {}, "metadata": {}, "content": content}
         sock.send(json.dumps(message | {"channel": "shell"}))
         printed = ""
-        while True:
+        # What is printed travels another way than the reply and may come after it; the kernel's
+        # "idle" travels behind what is printed.
+        awaited = {"execute_reply", "idle"}
+        while awaited:
             reply = json.loads(sock.recv())
             if reply["parent_header"].get("msg_id") != "1":
                 continue
@@ -177,8 +180,8 @@ def run_code(cluster: Cluster, code: str) -> str:
                 printed += reply["content"]["text"]
             if reply["msg_type"] == "error":
                 printed += "\n".join(reply["content"]["traceback"])
-            if reply["msg_type"] == "execute_reply":
-                return printed
+            awaited -= {reply["msg_type"], reply["content"].get("execution_state")}
+        return printed
     finally:
         sock.close()
         requests.delete(f"{api}/{kernel}", headers=headers, timeout=30)
