@@ -184,11 +184,12 @@ def sweep(state: State) -> int:
     if isinstance(pid, int) and _is_our_apiserver(pid, state):
         _end(pid, 5)
         ended += 1
-    import asyncio
+    if (state.root / "node").exists():
+        import asyncio
 
-    from labsandbox import node
+        from labsandbox import node
 
-    asyncio.run(node.stop(state.root))
+        asyncio.run(node.stop(state.root))
     return ended
 
 
