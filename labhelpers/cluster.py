@@ -8,8 +8,9 @@ from typing import Any
 import requests
 import urllib3
 import yaml
-from kubernetes import client, config
+from kubernetes import client
 
+from labhelpers.connection import OVER, Connection
 from labhelpers.errors import SignInNeeded
 from labhelpers.live import Live
 from labhelpers.settings import settings
@@ -54,16 +55,13 @@ def connect() -> Clients:
     document = yaml.safe_load(path.read_text("utf-8"))
     contexts = {entry["name"]: entry["context"] for entry in document["contexts"]}
     current = contexts[document["current-context"]]
-    api = config.new_client_from_config(str(path))  # type: ignore[no-untyped-call]
+    api = Connection(path)
     try:
         client.AuthenticationV1Api(api).create_self_subject_review(client.V1SelfSubjectReview())
     except client.ApiException as error:
-        if error.status not in (401, 403):
+        if error.status != 403:  # 401 is told by the connection; 403: nobody was known at all
             raise
-        raise SignInNeeded(
-            "Your session is over. Run `from labhelpers.session import renew; renew()` in a cell, "
-            "then this cell again: nothing is lost."
-        ) from None
+        raise SignInNeeded(OVER) from None
     except urllib3.exceptions.HTTPError as error:
         raise SignInNeeded(
             f"The cluster that {path} names does not answer, or is another one by now "

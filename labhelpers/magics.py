@@ -58,7 +58,9 @@ class Cluster:
 
     def __init__(self) -> None:
         # The client takes seconds to import: a kernel that never uses a magic does not wait.
-        from kubernetes import client, config
+        from kubernetes import client
+
+        from labhelpers.connection import Connection
 
         named = os.environ.get("KUBECONFIG", "").split(os.pathsep)[0]
         self.path = Path(named) if named else Path.home() / ".kube" / "config"
@@ -72,7 +74,7 @@ class Cluster:
         self.namespace = self.context.get("namespace", "default")
         clusters = {entry["name"]: entry["cluster"] for entry in document["clusters"]}
         self.ca_data = clusters[self.context["cluster"]].get("certificate-authority-data", "")
-        api = config.new_client_from_config(str(self.path))  # type: ignore[no-untyped-call]
+        api = Connection(self.path)
         self.core: Any = client.CoreV1Api(api)
         self.custom: Any = client.CustomObjectsApi(api)
 
