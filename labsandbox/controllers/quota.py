@@ -1,4 +1,9 @@
-"""ResourceQuota: what a namespace has used of each hard limit."""
+"""ResourceQuota: what a namespace has used of each hard limit.
+
+The API server charges a quota moments before it stores the object, so a count taken in between is
+too low; written down, it would let one object too many in. A lower count is believed only when
+nothing has been charged for a while.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +13,7 @@ from typing import Any
 from labsandbox import quantity
 from labsandbox.client.resources import RESOURCEQUOTAS
 from labsandbox.controllers import objects
-from labsandbox.controllers.actions import Action, set_status
+from labsandbox.controllers.actions import Action, Again, set_status
 
 Object = dict[str, Any]
 
@@ -23,8 +28,16 @@ _COUNTED = (
 )
 
 
-def reconcile(quota: Object, content: dict[str, list[Object]]) -> list[Action]:
-    """Return the status of a quota; `content` holds the namespace's objects by `plural.group`."""
+SETTLED_SECONDS = 0.5
+
+
+def reconcile(
+    quota: Object, content: dict[str, list[Object]], quiet: float = SETTLED_SECONDS
+) -> list[Action]:
+    """Return the status of a quota; `content` holds the namespace's objects by `plural.group`.
+
+    `quiet` says for how many seconds this version of the quota has been known.
+    """
     if objects.is_deleted(quota):
         return []
     hard = quota["spec"].get("hard") or {}
@@ -35,7 +48,18 @@ def reconcile(quota: Object, content: dict[str, list[Object]]) -> list[Action]:
         amount = _used(name, content, pods)
         is_binary = quantity.is_binary(limit) or "memory" in name or "storage" in name
         used[name] = quantity.write(amount, is_binary)
+    if quiet < SETTLED_SECONDS and _is_lower(used, quota.get("status") or {}):
+        return [Again(SETTLED_SECONDS - quiet)]
     return set_status(RESOURCEQUOTAS, quota, {"hard": hard, "used": used})
+
+
+def _is_lower(used: dict[str, str], status: Object) -> bool:
+    charged = status.get("used") or {}
+    return any(
+        quantity.parse(amount) < quantity.parse(charged[name])
+        for name, amount in used.items()
+        if name in charged
+    )
 
 
 def _in_scope(pod: Object, scopes: set[str]) -> bool:

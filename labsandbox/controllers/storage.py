@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -95,15 +96,24 @@ def _wakes_class(resource: Resource, obj: Object) -> list[Key]:
     return [(None, claims.CLASS)] if is_first or is_class else []
 
 
-def _quota(store: Store, key: Key) -> list[Action]:
-    found = store[resources.RESOURCEQUOTAS].objects.get(key)
-    if found is None:
-        return []
-    content = {
-        plural if not group else f"{plural}.{group}": cache.of(key[0])
-        for (group, plural), cache in store.caches.items()
-    }
-    return quota.reconcile(found, content)
+def _quota() -> Decide:
+    seen: dict[Key, tuple[str, float]] = {}
+
+    def decide(store: Store, key: Key) -> list[Action]:
+        found = store[resources.RESOURCEQUOTAS].objects.get(key)
+        if found is None:
+            seen.pop(key, None)
+            return []
+        content = {
+            plural if not group else f"{plural}.{group}": cache.of(key[0])
+            for (group, plural), cache in store.caches.items()
+        }
+        version, now = found["metadata"]["resourceVersion"], time.monotonic()
+        if key not in seen or seen[key][0] != version:
+            seen[key] = version, now
+        return quota.reconcile(found, content, now - seen[key][1])
+
+    return decide
 
 
 def _wakes_quota(store: Store) -> Wakes:
@@ -122,5 +132,5 @@ def make(store: Store, state: Path) -> list[Controller]:
         Controller("persistentvolume-controller", _claim(state), _wakes_claim(store)),
         Controller("persistentvolume-phase-controller", _volume, _wakes_volume),
         Controller("storageclass-publisher", _class, _wakes_class),
-        Controller("resourcequota-controller", _quota, _wakes_quota(store)),
+        Controller("resourcequota-controller", _quota(), _wakes_quota(store)),
     ]

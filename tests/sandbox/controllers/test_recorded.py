@@ -18,7 +18,7 @@ from labsandbox.controllers import (
     quota,
     statefulset,
 )
-from labsandbox.controllers.actions import Create, Replace
+from labsandbox.controllers.actions import Again, Create, Replace
 
 pytestmark = pytest.mark.fast
 
@@ -69,6 +69,18 @@ def test_quota_status_is_the_recorded_one() -> None:
     written = quota.reconcile(recorded("quota"), {"configmaps": maps})[0]
     assert isinstance(written, Replace)
     assert written.obj["status"] == recorded("quota status computed")["status"]
+
+
+def test_quota_count_below_a_fresh_charge_waits() -> None:
+    """The object that was charged may not have been seen yet: it must not be charged off again."""
+    maps = recorded("configmaps of a new namespace")["items"]
+    charged = {"hard": {"configmaps": "2"}, "used": {"configmaps": "2"}}
+    one = {**recorded("quota"), "status": charged}
+    assert quota.reconcile(one, {"configmaps": maps}, quiet=0.1) == [Again(0.4)]
+    written = quota.reconcile(one, {"configmaps": maps}, quiet=0.5)[0]
+    assert isinstance(written, Replace)
+    assert written.obj["status"]["used"] == {"configmaps": "1"}
+    assert quota.reconcile(one, {"configmaps": [*maps, *maps]}, quiet=0.1) == []
 
 
 def test_ca_configmap_is_the_recorded_one() -> None:
