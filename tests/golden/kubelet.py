@@ -1,4 +1,7 @@
-"""A stand-in kubelet, as in the recordings: it binds every pod and says it runs at once."""
+"""A stand-in kubelet, as in the recordings: it binds every pod and says it runs at once.
+
+Its logs and streams are in ``endpoint``.
+"""
 
 from __future__ import annotations
 
@@ -15,9 +18,9 @@ from typing import Any
 
 from labsandbox.client import ApiError, Client, Informer
 from labsandbox.client.resources import NODES, PODS
+from tests.golden.endpoint import HOST, Endpoint
 
 NODE = "fake"
-HOST = "127.0.0.1"
 JOB_SECONDS = 1.0
 ROOT = Path(__file__).resolve().parents[2]
 _addresses = itertools.count(1)
@@ -78,8 +81,9 @@ def running(pod: dict[str, Any], *, is_done: bool) -> dict[str, Any]:
 class Kubelet:
     """Watches pods and writes what a kubelet would."""
 
-    def __init__(self, kubeconfig: Path) -> None:
+    def __init__(self, kubeconfig: Path, pki: Path) -> None:
         self._kubeconfig = kubeconfig
+        self._endpoint = Endpoint(pki)
         self._loop = asyncio.new_event_loop()
         self._stop = asyncio.Event()
         self._ready = threading.Event()
@@ -101,9 +105,10 @@ class Kubelet:
         self._loop.close()
 
     async def _run(self) -> None:
+        port = await self._endpoint.start()
         async with Client.from_kubeconfig(self._kubeconfig) as client:
             with contextlib.suppress(ApiError):
-                await client.create(NODES, _node())
+                await client.create(NODES, _node(port))
             informer = Informer(client, PODS)
             informer.listeners.append(lambda _kind, _old, new: self._look(client, new))
             await informer.start()
@@ -113,6 +118,7 @@ class Kubelet:
             for task in list(self._tasks):
                 task.cancel()
             await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._endpoint.stop()
 
     def _look(self, client: Client, pod: dict[str, Any] | None) -> None:
         if pod is None:
@@ -164,7 +170,7 @@ def _stage(pod: dict[str, Any]) -> str:
     return "run" if (pod.get("status") or {}).get("phase") == "Pending" else ""
 
 
-def _node() -> dict[str, Any]:
+def _node(port: int) -> dict[str, Any]:
     return {
         "apiVersion": "v1",
         "kind": "Node",
@@ -172,6 +178,7 @@ def _node() -> dict[str, Any]:
         "status": {
             "conditions": [{"type": "Ready", "status": "True", "reason": "KubeletReady"}],
             "addresses": [{"type": "InternalIP", "address": HOST}],
+            "daemonEndpoints": {"kubeletEndpoint": {"Port": port}},
         },
     }
 

@@ -204,7 +204,7 @@ class Replay:
         headers = {name: self.mapping.substitute(value) for name, value in exchange.headers.items()}
         for name in list(headers):
             if name == "Authorization":
-                headers[name] = self._bearer(exchange.user)
+                headers[name] = self._bearer(plan.users.get(exchange.name, exchange.user))
             if name in ("Connection", "Host") and exchange.headers.get("Upgrade"):
                 del headers[name]
             elif name == "Accept-Encoding":

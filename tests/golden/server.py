@@ -118,7 +118,8 @@ class OwnServer(Server):
         if self._helpers:
             return
         kubeconfig = self.state / "kubeconfigs" / "controllers.conf"
-        self._helpers = [Kubelet(kubeconfig), Controllers(kubeconfig, self.state)]
+        kubelet = Kubelet(kubeconfig, self.state / "pki")
+        self._helpers = [kubelet, Controllers(kubeconfig, self.state)]
 
     def close(self) -> None:
         """Stop the server and delete its state."""

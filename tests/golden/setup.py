@@ -71,6 +71,8 @@ class Plan:
     before: dict[str, tuple[Step, ...]] = field(default_factory=dict)
     during: dict[str, tuple[Step, ...]] = field(default_factory=dict)
     headers: dict[str, dict[str, str]] = field(default_factory=dict)
+    # Who sent a request that the recording wrongly says the admin sent.
+    users: dict[str, str] = field(default_factory=dict)
     needs: str = ""
     end: tuple[Step, ...] = ()
 

@@ -24,6 +24,7 @@ V, A, B = (
     "/apis/batch/v1/namespaces/c20/",
 )
 G21 = maps("c21")
+PODS22 = "/api/v1/namespaces/c22/pods"
 
 
 def _fresh(name: str) -> tuple[Step, ...]:
@@ -190,4 +191,28 @@ COLLECTION = Plan(
     end=(Call("DELETE", "/api/v1/namespaces/c21"),),
 )
 
-PLANS = {"20-controllers": CONTROLLERS, "21-garbage-collection": COLLECTION}
+
+def _pod(name: str, *containers: str, tty: bool) -> tuple[Step, ...]:
+    """A pod that the stand-in kubelet says is running."""
+    spec = [{"name": one, "image": "i", "tty": tty, "stdin": True} for one in containers]
+    body = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": name},
+        "spec": {"containers": spec},
+    }
+    return (Call("POST", PODS22, body), Until(f"{PODS22}/{name}", "status.phase", "Running"))
+
+
+STREAMS = Plan(
+    needs="controllers",
+    start=(*_fresh("c22"), *_pod("p", "c", tty=False), *_pod("m", "a", "b", tty=True)),
+    users={"exec as bob (403)": "bob"},
+    end=(Call("DELETE", "/api/v1/namespaces/c22"),),
+)
+
+PLANS = {
+    "20-controllers": CONTROLLERS,
+    "21-garbage-collection": COLLECTION,
+    "22-pod-streams": STREAMS,
+}

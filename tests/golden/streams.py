@@ -73,6 +73,10 @@ def _payload(frame: dict[str, Any]) -> bytes:
         head = b"" if frame.get("channel") is None else bytes([frame["channel"]])
         text = str(frame.get("data") or "")
         return head + text.encode("utf-8", "backslashreplace")
+    if frame["opcode"] == CLOSE:
+        code = frame.get("close_code")
+        head = b"" if code is None else struct.pack(">H", code)
+        return head + str(frame.get("reason") or "").encode()
     return bytes.fromhex(str(frame.get("data") or ""))
 
 

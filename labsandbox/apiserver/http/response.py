@@ -40,8 +40,9 @@ class Response:
         self.status = status
         self.body = body
         content = _MEDIA.get(media)
+        private = _PRIVATE if cache is None else (b"cache-control", cache)
         self.headers: Headers = [
-            _PRIVATE if cache is None else (b"cache-control", cache),
+            *([private] if private[1] else ()),
             *([content or (b"content-type", media.encode())] if media else ()),
             *(headers or ()),
         ]

@@ -8,7 +8,7 @@ from urllib.parse import quote, urlencode
 
 from labsandbox.apiserver.api import Api
 from labsandbox.apiserver.http.request import Request
-from labsandbox.apiserver.http.response import Response, text
+from labsandbox.apiserver.http.response import Response
 from labsandbox.apiserver.registry import ResourceDef
 from labsandbox.apiserver.status import StatusError, bad_request
 from labsandbox.apiserver.streams.target import Node, find_container, find_node, find_pod
@@ -88,13 +88,21 @@ async def _connect(api: Api, request: Request, node: Node, container: str) -> Re
     connection = request.connection
     if connection is not None:
         connection.cycle.keep_alive = False
-    if answer.status == 403:
-        return Response(403, b"", "", [(b"connection", b"close")])
-    if request.subresource == "portforward" and answer.status == 400:
-        return text(400, body)
+    is_portless = request.subresource == "portforward" and answer.status == 400
+    if answer.status == 403 or is_portless:
+        return _passed_on(answer.status, body)
     code = answer.status if answer.status in (400, 404, 501) else 500
     reason = {400: "BadRequest", 404: "NotFound", 501: "NotImplemented"}.get(code, "InternalError")
     raise StatusError(code, reason, body.strip() or "the node agent refused the stream")
+
+
+def _passed_on(status: int, body: str) -> Response:
+    """A refusal in the node agent's own words."""
+    headers = [(b"connection", b"close")]
+    if not body:
+        return Response(status, b"", "", headers, cache=b"")
+    headers.append((b"x-content-type-options", b"nosniff"))
+    return Response(status, body.encode(), "text/plain; charset=utf-8", headers, cache=b"")
 
 
 class _Tunnel:
