@@ -81,11 +81,16 @@ table(
 # be **connected** to it, so that it can send work there.
 
 # %%
+def catalogue() -> list[str]:
+    apps = k8s.custom.list_namespaced_custom_object(plural="kubedirectorapps", **where)["items"]
+    return [item["metadata"]["name"] for item in apps]
+
+
 shared = wait_configured(k8s, training_cluster)
 check(
     "The catalogue and the shared training cluster are there",
-    lambda: app in [item["metadata"]["name"] for item in apps],
-    saw=lambda: f"{len(apps)} apps; {training_cluster} is {shared['status']['state']}",
+    lambda: app in catalogue(),
+    saw=lambda: f"{len(catalogue())} apps; {training_cluster} is {shared['status']['state']}",
     hint=[
         "The catalogue belongs to the tenant: are you in the right namespace? Run lab core-01.",
         "`kubectl get kdapp` must list the app; ask your instructor to add it.",
@@ -264,11 +269,16 @@ table(
 # address of its own (**headless**) that gives each pod a name.
 
 # %%
+def phases() -> list[str]:
+    pods = k8s.core.list_namespaced_pod(k8s.namespace, label_selector=selector).items
+    return [pod.status.phase for pod in pods]
+
+
 check(
     "The pod runs",
-    lambda: [pod.status.phase for pod in found["Pod"].items] == ["Running"],
-    saw=lambda: [pod.status.phase for pod in found["Pod"].items],
-    hint="Run the cell above again: a pod that has been replaced shows up with its new state.",
+    lambda: phases() == ["Running"],
+    saw=phases,
+    hint="A pod that is being replaced is Pending for a moment: run this cell again.",
 )
 
 # %% [markdown]
