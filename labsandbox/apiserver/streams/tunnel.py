@@ -78,6 +78,9 @@ async def open_tunnel(api: Api, request: Request, resource: ResourceDef) -> Resp
     return await _connect(api, request, node, container)
 
 
+# differs: v5.channel.k8s.io is passed on to the node's agent, where a real server asks a kubelet by
+# SPDY and translates; what the agent refuses with 400, 404 or 5xx is answered with a Status, where
+# a real server upgrades and says it on the error channel.
 async def _connect(api: Api, request: Request, node: Node, container: str) -> Response | None:
     answer = await ask(api, node, request.method, _target(request, container), _headers(request))
     if answer.status == 101:
