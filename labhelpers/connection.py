@@ -47,6 +47,7 @@ class _Requests(rest.RESTClientObject):
         else:
             if answer.status != 401:
                 return answer
+            answer.read()  # to its end, so that its connection can be used again
         renewed = _read(self.kubeconfig)  # a new sign-in may have written a new one
         told = {one["key"]: one["value"] for one in renewed.auth_settings().values()}
         sent = dict(more.get("headers") or {})
@@ -54,6 +55,7 @@ class _Requests(rest.RESTClientObject):
             raise SignInNeeded(OVER)
         following = _Requests(self.connection, renewed, self.kubeconfig)
         self.connection.configuration, self.connection.rest_client = renewed, following
+        self.pool_manager.clear()
         more["headers"] = sent | told
         once = rest.RESTClientObject.request  # a second refusal is the caller's to read
         return once(following, method, url, *args, **more)  # type: ignore[no-untyped-call]
