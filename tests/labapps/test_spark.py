@@ -106,8 +106,13 @@ def test_job_survives_a_killed_worker_and_uses_a_new_one(cluster: Cluster, tmp_p
 def test_event_log_of_a_job_is_served_by_the_history_server(cluster: Cluster) -> None:
     assert list((cluster.repository / "spark-events").iterdir())
     url = f"http://{cluster.pods['master'][0].ip}:18080/api/v1/applications"
-    (application,) = eventually("the job in the history", lambda: call(url, token=None)[1], 60)
-    assert application["attempts"][0]["completed"]
+
+    def completed() -> bool:
+        # The server reads the log every few seconds: it may have seen only its beginning.
+        found = call(url, token=None)[1]
+        return len(found) == 1 and bool(found[0]["attempts"][0]["completed"])
+
+    eventually("the finished job in the history", completed, 60)
 
 
 def test_worker_that_leaves_is_no_longer_offered(cluster: Cluster) -> None:
