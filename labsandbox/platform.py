@@ -27,7 +27,7 @@ from typing import IO, Any
 
 from labsandbox import ports
 from labsandbox.ezmeral.webhook import config_file
-from labsandbox.state import State, write_private
+from labsandbox.state import State, read_json, write_private
 
 log = logging.getLogger("labsandbox.platform")
 
@@ -56,7 +56,7 @@ class Platform:
         self._facts: dict[str, Any] = {"pid": os.getpid(), "user": getpass.getuser()}
         self._apiserver: subprocess.Popen[bytes] | None = None
         self._tasks: list[asyncio.Task[None]] = []
-        remembered = _read_json(state.platform_json)
+        remembered = read_json(state.platform_json)
         self._rest_port = ports.choose(remembered.get("rest_port"), REST_PORT)
         self._api_port = ports.choose(remembered.get("api_port"), KUBERNETES_PORT)
 
@@ -169,14 +169,6 @@ def hold(state: State) -> IO[str] | None:
         handle.close()
         return None
     return handle
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        loaded = json.loads(path.read_text())
-    except (OSError, ValueError):
-        return {}
-    return loaded if isinstance(loaded, dict) else {}
 
 
 def _log_to(state: State) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import json
 import os
 import shutil
 import signal
@@ -13,11 +12,10 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import psutil
 
-from labsandbox.state import State
+from labsandbox.state import State, read_json
 
 _UP_SECONDS = 90
 _DOWN_SECONDS = 30
@@ -54,7 +52,7 @@ def facts(state: State) -> Facts | None:
     """Return what the running platform last said, or None when nothing runs."""
     if not is_held(state):
         return None
-    said = _said(state)
+    said = read_json(state.platform_json)
     return Facts(
         int(said.get("pid", 0)),
         str(said.get("user", "somebody")),
@@ -131,7 +129,7 @@ def _await_ready(
     begun = time.time()
     told = ""
     while time.monotonic() < deadline:
-        said = _said(state)
+        said = read_json(state.platform_json)
         current = said.get("time", 0) >= begun or child is None
         phase = str(said.get("phase", "starting"))
         if current and phase != told:
@@ -182,7 +180,7 @@ def sweep(state: State) -> int:
     if not state.root.exists():
         return 0
     ended = 0
-    pid = _read(state.apiserver_json).get("pid")
+    pid = read_json(state.apiserver_json).get("pid")
     if isinstance(pid, int) and _is_our_apiserver(pid, state):
         _end(pid, 5)
         ended += 1
@@ -201,15 +199,3 @@ def _is_our_apiserver(pid: int, state: State) -> bool:
     except psutil.Error:
         return False
     return "labsandbox.apiserver" in words and str(state.root) in words
-
-
-def _said(state: State) -> dict[str, Any]:
-    return _read(state.platform_json)
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        loaded = json.loads(path.read_text())
-    except (OSError, ValueError):
-        return {}
-    return loaded if isinstance(loaded, dict) else {}
