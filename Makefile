@@ -43,7 +43,7 @@ check: setup ## ruff, mypy, import contracts and the rules for labs
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/lint-imports && $(BIN)/labs check
 
 lock: setup ## resolve requirements.lock again from pyproject.toml
-	@$(BIN)/uv pip compile --quiet pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes --no-header --output-file requirements.lock
+	@$(BIN)/uv pip compile --quiet pyproject.toml --extra dev --extra hub --universal --python-version 3.11 --generate-hashes --no-header --output-file requirements.lock
 
 clean: ## remove what was built, keep .venv
 	@rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
