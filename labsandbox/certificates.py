@@ -1,9 +1,16 @@
-"""Server certificates from the sandbox's own certificate authority."""
+"""Certificates of the sandbox: an authority, what it signs, and TLS contexts from them.
+
+The one place that issues them. Importing it loads `cryptography` (some milliseconds and megabytes),
+so a room that finds its files made already imports it where it needs it.
+"""
 
 from __future__ import annotations
 
 import ipaddress
 import ssl
+import tempfile
+from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -14,17 +21,89 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from labsandbox.state import write_private
 
-_VALID = timedelta(days=365)
+YEAR = timedelta(days=365)
+_BACKDATED = timedelta(minutes=5)  # the clocks of two machines differ a little
 _RENEW_BEFORE = timedelta(days=30)
+_KEYS = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """A certificate and its private key."""
+
+    certificate: x509.Certificate
+    key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
+
+    @property
+    def certificate_pem(self) -> str:
+        """Return the certificate as text."""
+        return self.certificate.public_bytes(serialization.Encoding.PEM).decode()
+
+    @property
+    def key_pem(self) -> str:
+        """Return the private key as text; write it with `write_private` only."""
+        return private_pem(self.key)
+
+    def save(self, folder: Path, stem: str) -> tuple[Path, Path]:
+        """Write `stem.crt` and `stem.key`, the key first: a certificate alone is never found."""
+        certificate, key = folder / f"{stem}.crt", folder / f"{stem}.key"
+        write_private(key, self.key_pem)
+        write_private(certificate, self.certificate_pem)
+        return certificate, key
+
+
+def private_pem(key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey) -> str:
+    """Return a private key as text."""
+    return key.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    ).decode()
+
+
+def make_authority(name: str, life: timedelta = 10 * YEAR) -> Pair:
+    """Make a certificate authority that signs servers and clients."""
+    return _make(name, None, life=life, is_authority=True)
+
+
+def load_authority(folder: Path) -> Pair:
+    """Read `ca.crt` and `ca.key`."""
+    certificate = x509.load_pem_x509_certificate((folder / "ca.crt").read_bytes())
+    key = serialization.load_pem_private_key((folder / "ca.key").read_bytes(), None)
+    if not isinstance(key, _KEYS):
+        raise TypeError(f"Expected an EC or RSA key in {folder / 'ca.key'}, found another kind.")
+    return Pair(certificate, key)
+
+
+def issue(
+    name: str,
+    authority: Pair | None,
+    hosts: Iterable[str] = (),
+    *,
+    groups: Iterable[str] = (),
+    is_client: bool = False,
+    life: timedelta = YEAR,
+) -> Pair:
+    """Sign a certificate for a server at `hosts`, or a client; without an authority by itself."""
+    return _make(name, authority, hosts=hosts, groups=groups, is_client=is_client, life=life)
 
 
 def server_context(pki: Path, name: str, hosts: tuple[str, ...]) -> ssl.SSLContext:
     """Return a TLS server context for `hosts`, issuing or renewing the certificate if needed."""
     cert, key = pki / f"{name}.crt", pki / f"{name}.key"
     if not _is_fresh(cert, key, pki / "ca.crt"):
-        _issue(pki, cert, key, name, hosts)
+        issue(name, load_authority(pki), hosts).save(pki, name)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(cert, key)
+    return context
+
+
+def context_of(pair: Pair) -> ssl.SSLContext:
+    """Return a TLS server context for a pair that is kept nowhere."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    with tempfile.TemporaryDirectory() as folder:
+        # The ssl module reads keys from files only; the folder is ours alone and short-lived.
+        context.load_cert_chain(*pair.save(Path(folder), "server"))
     return context
 
 
@@ -40,38 +119,66 @@ def _is_fresh(cert: Path, key: Path, ca: Path) -> bool:
     )
 
 
-def _issue(pki: Path, cert: Path, key: Path, name: str, hosts: tuple[str, ...]) -> None:
-    authority = x509.load_pem_x509_certificate((pki / "ca.crt").read_bytes())
-    authority_key = serialization.load_pem_private_key((pki / "ca.key").read_bytes(), None)
-    if not isinstance(authority_key, ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey):
-        raise TypeError(f"Expected an EC or RSA key in {pki / 'ca.key'}.")
-    private = ec.generate_private_key(ec.SECP256R1())
+def _make(
+    name: str,
+    authority: Pair | None,
+    *,
+    hosts: Iterable[str] = (),
+    groups: Iterable[str] = (),
+    is_client: bool = False,
+    is_authority: bool = False,
+    life: timedelta,
+) -> Pair:
+    key = ec.generate_private_key(ec.SECP256R1())
+    names = [_san(host) for host in dict.fromkeys(hosts)]
+    subject = x509.Name(
+        [x509.NameAttribute(NameOID.ORGANIZATION_NAME, group) for group in groups]
+        + [x509.NameAttribute(NameOID.COMMON_NAME, name)]
+    )
+    issuer = authority.certificate.subject if authority else subject
+    signer = authority.key if authority else key
     now = datetime.now(UTC)
-    built = (
+    builder = (
         x509.CertificateBuilder()
-        .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]))
-        .issuer_name(authority.subject)
-        .public_key(private.public_key())
+        .subject_name(subject)
+        .issuer_name(issuer)
+        .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(minutes=5))
-        .not_valid_after(now + _VALID)
-        .add_extension(x509.SubjectAlternativeName([_san(host) for host in hosts]), False)
-        .add_extension(x509.BasicConstraints(ca=False, path_length=None), True)
-        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), False)
+        .not_valid_before(now - _BACKDATED)
+        .not_valid_after(now + life)
+        .add_extension(x509.BasicConstraints(ca=is_authority, path_length=None), critical=True)
+        .add_extension(_key_usage(is_authority), critical=True)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
         .add_extension(
-            x509.AuthorityKeyIdentifier.from_issuer_public_key(authority_key.public_key()), False
+            x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key()), critical=False
         )
-        .sign(authority_key, hashes.SHA256())
     )
-    write_private(
-        key,
-        private.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
-        ).decode(),
+    if not is_authority:
+        builder = builder.add_extension(
+            x509.ExtendedKeyUsage(_purposes(is_server=bool(names), is_client=is_client)), False
+        )
+    if names:
+        builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
+    return Pair(builder.sign(signer, hashes.SHA256()), key)
+
+
+def _purposes(*, is_server: bool, is_client: bool) -> list[x509.ObjectIdentifier]:
+    server = [ExtendedKeyUsageOID.SERVER_AUTH] if is_server else []
+    return server + ([ExtendedKeyUsageOID.CLIENT_AUTH] if is_client else [])
+
+
+def _key_usage(is_authority: bool) -> x509.KeyUsage:
+    return x509.KeyUsage(
+        digital_signature=True,
+        content_commitment=False,
+        key_encipherment=not is_authority,
+        data_encipherment=False,
+        key_agreement=False,
+        key_cert_sign=is_authority,
+        crl_sign=is_authority,
+        encipher_only=False,
+        decipher_only=False,
     )
-    write_private(cert, built.public_bytes(serialization.Encoding.PEM).decode())
 
 
 def _san(host: str) -> x509.GeneralName:

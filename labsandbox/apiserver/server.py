@@ -25,12 +25,13 @@ from labsandbox.apiserver.bootstrap import create_defaults
 from labsandbox.apiserver.customs import Customs
 from labsandbox.apiserver.http.app import build
 from labsandbox.apiserver.http.protocol import Connection
-from labsandbox.apiserver.pki import Authority, write_kubeconfigs, write_private
+from labsandbox.apiserver.pki import Authority, write_kubeconfigs
 from labsandbox.apiserver.registry import Catalog
 from labsandbox.apiserver.services.allocation import Allocator
 from labsandbox.apiserver.store import Store
 from labsandbox.apiserver.streams.target import CLIENT
 from labsandbox.apiserver.watch.hub import Hub
+from labsandbox.state import write_private
 
 _LOG = logging.getLogger(__name__)
 _KEPT_SECONDS, _TIDY_SECONDS = 300.0, 30.0
@@ -200,7 +201,7 @@ def _compact_now(api: Api) -> None:
 async def _announce(server: uvicorn.Server, state: Path, url: str) -> None:
     while not server.started:
         await asyncio.sleep(0.005)
-    write_private(state / "apiserver.json", orjson.dumps({"url": url, "pid": os.getpid()}))
+    write_private(state / "apiserver.json", orjson.dumps({"url": url, "pid": os.getpid()}).decode())
     print(f"The API server is ready: {url}", flush=True)
 
 

@@ -40,7 +40,6 @@ from labsandbox.node import journal, logs, pipes, spdy, streams, tunnels
 from labsandbox.node.container import Runner
 from labsandbox.node.logs import Wish
 from labsandbox.node.records import RUNNING, WAITING
-from labsandbox.node.selfsigned import self_signed_context
 
 if TYPE_CHECKING:
     from labsandbox.node.agent import Agent
@@ -100,7 +99,8 @@ class Server:
         if (pki / "ca.key").exists():
             context = certificates.server_context(pki, "kubelet", hosts)
         else:
-            context = self_signed_context(self.agent.folder / "pki", hosts)
+            # as a kubelet does where the cluster's authority is out of reach
+            context = certificates.context_of(certificates.issue(self.agent.name, None, hosts))
         authority = self.agent.settings.client_ca or pki / "ca.crt"
         if authority.exists():
             context.load_verify_locations(cafile=authority)
