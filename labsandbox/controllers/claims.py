@@ -119,8 +119,8 @@ def _matching(claim: Object, volumes: list[Object], name: str) -> Object | None:
 
 def _suits(claim: Object, volume: Object) -> bool:
     modes = set(claim["spec"].get("accessModes") or [])
-    wanted = quantity.parse(claim["spec"]["resources"]["requests"]["storage"])
-    has = quantity.parse(volume["spec"]["capacity"]["storage"])
+    wanted = quantity.amount(claim["spec"]["resources"]["requests"]["storage"])
+    has = quantity.amount(volume["spec"]["capacity"]["storage"])
     selector = claim["spec"].get("selector")
     is_chosen = selector is None or objects.matches(selector, volume["metadata"].get("labels"))
     return modes <= set(volume["spec"].get("accessModes") or []) and has >= wanted and is_chosen

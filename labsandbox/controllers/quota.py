@@ -56,7 +56,7 @@ def reconcile(
 def _is_lower(used: dict[str, str], status: Object) -> bool:
     charged = status.get("used") or {}
     return any(
-        quantity.parse(amount) < quantity.parse(charged[name])
+        quantity.amount(amount) < quantity.amount(charged[name])
         for name, amount in used.items()
         if name in charged
     )
@@ -95,7 +95,7 @@ def _used(name: str, content: dict[str, list[Object]], pods: list[Object]) -> De
 
 def _pod_sum(pod: Object, kind: str, resource: str) -> Decimal:
     def of(container: Object) -> Decimal:
-        return quantity.parse(
+        return quantity.amount(
             ((container.get("resources") or {}).get(kind) or {}).get(resource, "0")
         )
 
@@ -123,5 +123,5 @@ def _storage(name: str, claims: list[Object]) -> Decimal:
         if what == "persistentvolumeclaims":
             return Decimal(len(claims))
     return sum(
-        (quantity.parse(c["spec"]["resources"]["requests"]["storage"]) for c in claims), Decimal(0)
+        (quantity.amount(c["spec"]["resources"]["requests"]["storage"]) for c in claims), Decimal(0)
     )

@@ -173,9 +173,9 @@ def _role(
         "flavor": {
             "storage": "n/a",
             "name": "n/a",
-            "memory": str(int(quantity.parse(limits.get("memory", 0))) // _MIB),
+            "memory": str(int(quantity.amount(limits.get("memory", 0))) // _MIB),
             "description": "n/a",
-            "cores": str(math.ceil(quantity.parse(limits.get("cpu", 0)))),
+            "cores": str(math.ceil(quantity.amount(limits.get("cpu", 0)))),
         },
         "secret_keys": _secret_keys(role, settings),
     }

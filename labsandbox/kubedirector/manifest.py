@@ -161,7 +161,7 @@ def _environment(role: Object) -> list[Object]:
     given = list(role.get("env") or [])
     requests = (role.get("resources") or {}).get("requests") or {}
     wants_gpu = any(
-        name.startswith(_GPU_PREFIX) and quantity.parse(amount) > 0
+        name.startswith(_GPU_PREFIX) and quantity.amount(amount) > 0
         for name, amount in requests.items()
     )
     return given if wants_gpu else [*given, {"name": "NVIDIA_VISIBLE_DEVICES", "value": "void"}]

@@ -154,8 +154,8 @@ def resource_field(
     value = ((container.get("resources") or {}).get(kind) or {}).get(resource)
     if value is None and kind == "limits":
         value = allocatable.get(resource)
-    divisor = quantity.parse(reference.get("divisor") or "1") or Decimal(1)
-    return quantity.divide(quantity.parse(value or "0"), divisor)
+    divisor = quantity.amount(reference.get("divisor") or "1") or Decimal(1)
+    return quantity.divide(quantity.amount(value or "0"), divisor)
 
 
 def service_links(services: Iterable[Object]) -> dict[str, str]:

@@ -31,7 +31,7 @@ _CLOSE = 0.5
 def limit_of(runner: Runner) -> int | None:
     """Return a container's memory limit in bytes."""
     limits = (runner.spec.get("resources") or {}).get("limits") or {}
-    return int(quantity.parse(limits["memory"])) if "memory" in limits else None
+    return int(quantity.amount(limits["memory"])) if "memory" in limits else None
 
 
 def usage(pids: list[int], limit: int) -> int:

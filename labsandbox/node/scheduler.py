@@ -52,7 +52,7 @@ def requests(pod: Object) -> dict[str, Decimal]:
 def _wanted(container: Object) -> dict[str, Decimal]:
     resources = container.get("resources") or {}
     words = {**(resources.get("limits") or {}), **(resources.get("requests") or {})}
-    return {name: quantity.parse(value) for name, value in words.items()}
+    return {name: quantity.amount(value) for name, value in words.items()}
 
 
 def is_active(pod: Object) -> bool:
@@ -111,7 +111,7 @@ def _problems(pod: Object, node: Object, placed: list[Object]) -> list[str]:
     for name, amount in wanted.items():
         if name in _RESOURCES or amount:
             used = sum((requests(p).get(name, Decimal(0)) for p in placed), Decimal(0))
-            if used + amount > quantity.parse(allocatable.get(name, "0")):
+            if used + amount > quantity.amount(allocatable.get(name, "0")):
                 problems.append(f"Insufficient {name}")
     return problems
 

@@ -25,7 +25,7 @@ pytestmark = pytest.mark.fast
     ],
 )
 def test_parse_reads_every_form(text: str, number: str) -> None:
-    assert quantity.parse(text) == Decimal(number)
+    assert quantity.amount(text) == Decimal(number)
 
 
 @pytest.mark.parametrize(
@@ -46,4 +46,4 @@ def test_write_is_canonical(number: str, binary: bool, text: str) -> None:
 
 def test_parse_refuses_nonsense() -> None:
     with pytest.raises(ValueError, match="Expected a quantity"):
-        quantity.parse("abc")
+        quantity.amount("abc")

@@ -7,7 +7,7 @@ from typing import Any
 from labsandbox.apiserver.admission.collection import Collections
 from labsandbox.apiserver.admission.plugin import Quiet
 from labsandbox.apiserver.admission.request import CREATE, UPDATE, Request
-from labsandbox.apiserver.schema.quantity import QuantityError, parse
+from labsandbox.quantity import QuantityError, parse
 
 Json = dict[str, Any]
 PODS = frozenset(("pods",))

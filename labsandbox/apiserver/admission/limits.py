@@ -8,7 +8,7 @@ from typing import Any
 from labsandbox.apiserver.admission.collection import Collections
 from labsandbox.apiserver.admission.plugin import Quiet
 from labsandbox.apiserver.admission.request import CREATE, UPDATE, Request
-from labsandbox.apiserver.schema.quantity import Quantity, QuantityError, parse
+from labsandbox.quantity import Quantity, QuantityError, parse
 
 Json = dict[str, Any]
 ANNOTATION = "kubernetes.io/limit-ranger"

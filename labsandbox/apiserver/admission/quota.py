@@ -15,9 +15,9 @@ from labsandbox.apiserver.admission.usage import (
     read,
     usage_of,
 )
-from labsandbox.apiserver.schema.quantity import Quantity
 from labsandbox.apiserver.status import conflict
 from labsandbox.apiserver.store import Stale
+from labsandbox.quantity import Quantity
 
 if TYPE_CHECKING:
     from labsandbox.apiserver.api import Api

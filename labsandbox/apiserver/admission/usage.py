@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from labsandbox.apiserver.schema.quantity import Quantity, QuantityError, parse
+from labsandbox.quantity import Quantity, QuantityError, parse
 
 if TYPE_CHECKING:
     from labsandbox.apiserver.registry import ResourceDef

@@ -10,9 +10,9 @@ from urllib.parse import parse_qs, urlsplit
 
 from celpy import celtypes
 
+from labsandbox import quantity as quantities
 from labsandbox.apiserver.cel import optional
 from labsandbox.apiserver.crd.formats import FORMATS
-from labsandbox.apiserver.schema import quantity as quantities
 from labsandbox.apiserver.validation import names
 
 Bool, Int, Double, String = (

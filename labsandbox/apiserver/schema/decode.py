@@ -11,7 +11,8 @@ import binascii
 import re
 from typing import Any
 
-from labsandbox.apiserver.schema import moment, quantity
+from labsandbox import quantity
+from labsandbox.apiserver.schema import moment
 from labsandbox.apiserver.schema import node as types
 from labsandbox.apiserver.schema.definitions import definition
 from labsandbox.apiserver.schema.node import Node

@@ -6,7 +6,7 @@ import base64
 from collections.abc import Callable
 from typing import Any
 
-from labsandbox.apiserver.schema.quantity import canonical, parse
+from labsandbox.quantity import canonical, parse
 
 Json = dict[str, Any]
 API = "io.k8s.api."

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from labsandbox.apiserver.schema.quantity import parse
 from labsandbox.apiserver.validation import names
 from labsandbox.apiserver.validation.errors import (
     FieldError,
@@ -17,6 +16,7 @@ from labsandbox.apiserver.validation.goprint import Raw
 from labsandbox.apiserver.validation.meta import IMMUTABLE, check_all, label_selector
 from labsandbox.apiserver.validation.pods.scheduling import node_selector
 from labsandbox.apiserver.validation.pods.volumes import SOURCES, no_backsteps
+from labsandbox.quantity import parse
 
 Json = dict[str, Any]
 MODES = ("ReadOnlyMany", "ReadWriteMany", "ReadWriteOnce", "ReadWriteOncePod")

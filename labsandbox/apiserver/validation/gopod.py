@@ -7,8 +7,8 @@ from typing import Any
 from labsandbox.apiserver.schema import node as types
 from labsandbox.apiserver.schema.definitions import definition
 from labsandbox.apiserver.schema.node import Field, Node
-from labsandbox.apiserver.schema.quantity import NANO, parse
 from labsandbox.apiserver.validation.goprint import quote, string_map_text
+from labsandbox.quantity import NANO, parse
 
 Json = dict[str, Any]
 CORE = "io.k8s.api.core.v1."

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from labsandbox.apiserver.schema.quantity import Quantity, parse
 from labsandbox.apiserver.validation import names
 from labsandbox.apiserver.validation.errors import (
     FieldError,
@@ -24,6 +23,7 @@ from labsandbox.apiserver.validation.resources import (
     quota_resource_name,
     resource_name,
 )
+from labsandbox.quantity import Quantity, parse
 
 Json = dict[str, Any]
 SCOPES = (

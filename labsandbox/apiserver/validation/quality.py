@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from labsandbox.apiserver.schema.quantity import parse
+from labsandbox.quantity import parse
 
 Json = dict[str, Any]
 

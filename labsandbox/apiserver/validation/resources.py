@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from labsandbox.apiserver.schema.quantity import Quantity, parse
 from labsandbox.apiserver.validation import names
 from labsandbox.apiserver.validation.errors import (
     FieldError,
@@ -14,6 +13,7 @@ from labsandbox.apiserver.validation.errors import (
     required,
 )
 from labsandbox.apiserver.validation.meta import NOT_NEGATIVE, check_all
+from labsandbox.quantity import Quantity, parse
 
 Json = dict[str, Any]
 STANDARD_CONTAINER = frozenset(("cpu", "memory", "ephemeral-storage"))

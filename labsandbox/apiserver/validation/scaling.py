@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from labsandbox.apiserver.schema.quantity import parse
 from labsandbox.apiserver.validation import names
 from labsandbox.apiserver.validation.errors import (
     FieldError,
@@ -16,6 +15,7 @@ from labsandbox.apiserver.validation.errors import (
 from labsandbox.apiserver.validation.goprint import Raw
 from labsandbox.apiserver.validation.meta import label_selector
 from labsandbox.apiserver.validation.workloads import at_most_all, int_or_percent
+from labsandbox.quantity import parse
 
 Json = dict[str, Any]
 SOURCES = {

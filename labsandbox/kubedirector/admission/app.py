@@ -118,7 +118,7 @@ def _fold_defaults(app: Object, verdict: Verdict) -> None:
 def _check_role(role: Object, verdict: Verdict) -> None:
     if role.get("minStorage"):
         try:
-            quantity.parse(role["minStorage"]["size"])
+            quantity.amount(role["minStorage"]["size"])
         except ValueError:
             verdict.refuse(f"Minimum storage size for role ({role['id']}) is incorrectly defined.")
     terminal = role.get("containerSpec") or {}

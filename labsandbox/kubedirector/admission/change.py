@@ -45,6 +45,6 @@ def _comparable(role: Object) -> Object:
 
 def _number(amount: Any) -> str:
     try:
-        return str(quantity.parse(amount).normalize())
+        return str(quantity.amount(amount).normalize())
     except ValueError:
         return str(amount)

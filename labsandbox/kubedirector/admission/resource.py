@@ -23,7 +23,7 @@ def check_resources(cluster: Object, app: Object, verdict: Verdict) -> None:
         for name, least in minimum.items():
             found = requests.get(name, "0")
             try:
-                is_enough = quantity.parse(found) >= quantity.parse(least)
+                is_enough = quantity.amount(found) >= quantity.amount(least)
             except ValueError:
                 is_enough = False
             if not is_enough:
@@ -44,7 +44,7 @@ def check_minimum_storage(cluster: Object, app: Object, verdict: Verdict) -> Non
             continue
         size = storage["size"] if storage else "0"
         try:
-            is_enough = quantity.parse(size) >= quantity.parse(minimum["size"])
+            is_enough = quantity.amount(size) >= quantity.amount(minimum["size"])
         except ValueError:
             continue  # check_storage_classes reports it
         if not is_enough:
@@ -165,7 +165,7 @@ def _check_claim(
 
 def _check_size(subject: str, role: str, size: str, verdict: Verdict) -> bool:
     try:
-        number = quantity.parse(size)
+        number = quantity.amount(size)
     except ValueError:
         verdict.refuse(f"{subject} size for role ({role}) is incorrectly defined.")
         return False

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from labsandbox.apiserver.schema.quantity import parse
 from labsandbox.apiserver.validation import names
 from labsandbox.apiserver.validation.errors import (
     FieldError,
@@ -17,6 +16,7 @@ from labsandbox.apiserver.validation.errors import (
 )
 from labsandbox.apiserver.validation.meta import check_all
 from labsandbox.apiserver.validation.pods.fields import downward_api_items
+from labsandbox.quantity import parse
 
 Json = dict[str, Any]
 SOURCES = (
