@@ -14,7 +14,9 @@ own: `show.bars(..., ax=axes)`.
 from __future__ import annotations
 
 import html
+import math
 from collections.abc import Callable, Mapping, Sequence
+from itertools import cycle
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
@@ -22,8 +24,11 @@ from urllib.parse import unquote, urlsplit
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
     from matplotlib.figure import Figure
     from pyspark.sql import DataFrame
+
+from labhelpers import number
 
 __all__ = [
     "BLUE",
@@ -42,7 +47,16 @@ __all__ = [
 ]
 
 BLUE, ORANGE, GREEN, GREY = "#0072B2", "#E69F00", "#009E73", "#BFBFBF"
+DARK = "#333333"
+SHAPES = (("o", "-"), ("s", "--"), ("^", "-."), ("D", ":"))  # marker and dashes of each line
 STYLE = Path(__file__).with_name("labs.mplstyle")
+_ON_TOP: dict[str, Any] = {
+    "xycoords": ("data", "axes fraction"),
+    "textcoords": "offset points",
+    "fontsize": 9,
+    "color": DARK,
+    "va": "bottom",
+}
 CELL = "padding:.25em .8em;border-bottom:1px solid #e6e6e6"
 
 
@@ -74,7 +88,7 @@ def table(
         else pd.DataFrame(list(data), columns=None if columns is None else list(columns))
     )
     seen = frame.head(rows)
-    cells = [[_text(value) for value in row] for row in seen.itertuples(index=False)]
+    cells = [[number.write(value) for value in row] for row in seen.itertuples(index=False)]
     numeric = [str(kind)[:3] in ("int", "flo", "Int") for kind in seen.dtypes]
     more = f"{len(frame) - rows:,} more rows" if len(frame) > rows else ""
     plain = pd.DataFrame(cells, columns=seen.columns).to_string(index=False)
@@ -115,24 +129,33 @@ def bars(
     *,
     unit: str = "",
     highlight: Callable[[Any], bool] | None = None,
+    limits: Mapping[str, float] | None = None,
     ax: Axes | None = None,
 ) -> None:
-    """Draw one lying bar for each row, the first one on top, its value at its end."""
+    """Draw one lying bar for each row, the first one on top, its value at its end.
+
+    `limits` are upright lines with a word at their top: what a bar is compared with.
+    """
     names = [str(name) for name in frame[label]]
-    values = [float(number) for number in frame[value]]
-    axes = ax or _axes(height=0.9 + 0.34 * len(names))
+    values = [float(one) for one in frame[value]]
+    axes = ax or _axes(height=0.9 + 0.34 * len(names) + (0.3 if limits else 0))
     colours = [BLUE if highlight is None or highlight(name) else GREY for name in frame[label]]
     drawn = axes.barh(range(len(names)), values, color=colours, height=0.68)
     axes.set_yticks(range(len(names)), names)
     axes.invert_yaxis()
-    axes.bar_label(drawn, [_text(number) for number in values], padding=4, fontsize=9)
+    beside = axes.bar_label(drawn, number.labels(values), padding=4, fontsize=9)
+    for text in beside:  # white behind it: a line of the grid, or a limit, may cross it
+        text.set_bbox({"facecolor": "white", "edgecolor": "none", "pad": 0.6})
     axes.margins(x=0.12)
+    for word, level in (limits or {}).items():
+        axes.axvline(level, color=DARK, linewidth=1.2, linestyle="--", zorder=1.5)
+        axes.annotate(word, (level, 1), (3, 1), **_ON_TOP)
     axes.grid(axis="y", visible=False)
     axes.tick_params(left=False)
-    axes.xaxis.set_major_formatter("{x:,.0f}")
+    _number_axis(axes.xaxis)
     axes.spines["left"].set_visible(False)
     axes.set_xlabel(unit or value)
-    axes.set_title(title)
+    axes.set_title(title, pad=20 if limits else None)
 
 
 def lines(
@@ -144,20 +167,26 @@ def lines(
     unit: str = "",
     ax: Axes | None = None,
 ) -> None:
-    """Draw one line for each named column, its name at its end instead of in a legend."""
+    """Draw one line for each named column, told apart by colour, dashes and marker.
+
+    Two or more have their names at their ends instead of in a legend.
+    """
     axes = ax or _axes()
-    for number, name in enumerate(values):
-        (line,) = axes.plot(frame[across], frame[name], marker="o", markersize=3.5)
-        last = frame[name].iloc[-1]
-        level = last + (0.02 * number * (max(frame[name]) or 1))
-        axes.annotate(
-            f" {name}", (frame[across].iloc[-1], level), color=line.get_color(), fontsize=10
-        )
-    axes.set_ylim(bottom=0)
+    for name, (marker, dashes) in zip(values, cycle(SHAPES), strict=False):
+        axes.plot(frame[across], frame[name], marker=marker, linestyle=dashes, markersize=4)
+    if float(frame[list(values)].min().min()) >= 0:
+        axes.set_ylim(bottom=0)
     axes.margins(x=0.02)
+    if len(values) > 1:
+        at = float(frame[across].iloc[-1])
+        ends = {name: float(frame[name].iloc[-1]) for name in values}
+        _name_at_the_end(axes, at, ends)
     axes.set_xlabel(across)
     axes.set_ylabel(unit)
     axes.set_title(title)
+    _number_axis(axes.yaxis)
+    if frame[across].dtype.kind in "iu":
+        _number_axis(axes.xaxis, most=9, integer=True, steps=[1, 2, 3, 5, 6, 10])
 
 
 def compare(before: Mapping[str, float], after: Mapping[str, float], title: str) -> None:
@@ -204,19 +233,41 @@ def _axes(height: float | None = None) -> Axes:
     return plt.subplots(figsize=(width, height or usual))[1]
 
 
-def _text(value: Any) -> str:
-    """Write a value for people.
+def _number_axis(axis: Axis, most: int = 7, **places: Any) -> None:
+    """Write the places of an axis for people, as many as fit beside each other."""
+    from matplotlib.ticker import MaxNLocator
 
-    >>> _text(1234567), _text(0.12345), _text(None), _text(3.0)
-    ('1,234,567', '0.12345', '–', '3')
-    """
-    if value is None or value != value:  # NaN and NaT are unlike themselves
-        return "–"
-    if isinstance(value, float):
-        return f"{value:,.0f}" if value == int(value) or abs(value) >= 1000 else f"{value:,.6g}"
-    if isinstance(value, int) and not isinstance(value, bool):
-        return f"{value:,}"
-    return str(value)
+    axis.set_major_locator(MaxNLocator(most, **places))
+    axis.set_major_formatter(number.tick)
+
+
+def _name_at_the_end(axes: Axes, at: float, ends: Mapping[str, float]) -> None:
+    """Write each line's name at its right end, moved apart where two would cover each other."""
+    low, high = axes.get_ylim()
+    below = -math.inf
+    colours = {
+        name: line.get_color()
+        for name, line in zip(ends, axes.get_lines()[-len(ends) :], strict=True)
+    }
+    for name, level in sorted(ends.items(), key=lambda end: end[1]):
+        below = max(level, below + 0.075 * (high - low))
+        axes.annotate(
+            name,
+            (at, below),
+            (7, 0),
+            textcoords="offset points",
+            va="center",
+            color=_darker(colours[name]),
+            fontsize=10,
+            annotation_clip=False,
+        )
+
+
+def _darker(colour: Any) -> tuple[float, ...]:
+    """Return a line's colour as words may have it: enough contrast to be read on white."""
+    from matplotlib.colors import to_rgb
+
+    return tuple(0.55 * part for part in to_rgb(colour))
 
 
 def _short(name: str, width: int = 68) -> str:
