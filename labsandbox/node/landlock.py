@@ -2,6 +2,16 @@
 
 Standard library only: the keeper imports this, and the keeper has to stay small. Where the kernel
 has no Landlock, `abi` is 0, nothing is confined, and the node says so in a condition.
+
+Also a program, for whoever confines something that is no pod:
+
+    python -m labsandbox.node.landlock --read /usr --write "$HOME" [--tight] -- command …
+    python -m labsandbox.node.landlock --abi
+
+It becomes the command, or ends with 3 and a sentence where the kernel cannot confine it. `--tight`
+also takes every capability away, and the sockets and calls through which a confined program could
+ask an unconfined one to act for it (`syscalls.py`): right for a person's programs, too much for
+some images of pods.
 """
 
 from __future__ import annotations
@@ -10,7 +20,8 @@ import ctypes
 import os
 import stat
 import struct
-from collections.abc import Iterable
+import sys
+from collections.abc import Collection, Iterable
 
 _CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446
 _PR_SET_NO_NEW_PRIVS, _PR_CAPBSET_DROP = 38, 24
@@ -89,13 +100,62 @@ def enter(ruleset: int) -> None:
     _call(_RESTRICT_SELF, ctypes.c_int(ruleset), ctypes.c_uint(0))
 
 
-def drop_capabilities() -> None:
-    """Leave root no more than a container's root has.
+def drop_capabilities(kept: Collection[int] = frozenset(_KEPT_CAPABILITIES)) -> None:
+    """Leave root, from its next program on, no more than a container's root has.
 
-    Some capabilities go round Landlock: with perfmon one reads any process's environment.
+    Some capabilities go round Landlock: with perfmon one reads any process's environment, with
+    mknod one makes a file that is the machine's disk.
     """
     if os.geteuid() != 0:
         return
     for capability in range(_LAST_CAPABILITY + 1):
-        if capability not in _KEPT_CAPABILITIES:
+        if capability not in kept:
             _libc.prctl(_PR_CAPBSET_DROP, capability, 0, 0, 0)
+
+
+def main(words: list[str] | None = None) -> int:
+    """Confine this process and become the command; return only when that cannot be."""
+    import argparse
+
+    parser = argparse.ArgumentParser(prog="python -m labsandbox.node.landlock")
+    parser.add_argument("--read", action="append", default=[], metavar="PATH")
+    parser.add_argument("--write", action="append", default=[], metavar="PATH")
+    parser.add_argument("--tight", action="store_true", help="no capabilities, no unix sockets")
+    parser.add_argument("--abi", action="store_true", help="print the kernel's version of Landlock")
+    parser.add_argument("command", nargs="*")
+    given = parser.parse_args(words)
+    if given.abi:
+        print(abi())
+        return 0
+    if not given.command:
+        parser.error("Expected a command after --, found none.")
+    ruleset = create(given.read, given.write)
+    if ruleset is None:
+        return _complain(
+            3,
+            "Expected a kernel with Landlock (Linux 5.13 or newer, `landlock` in its boot option "
+            "lsm=), found none: nothing would be confined. Nothing was started.",
+        )
+    if given.tight:
+        from labsandbox.node import syscalls
+
+        drop_capabilities(kept=())
+        enter(ruleset)
+        syscalls.refuse()
+    else:
+        drop_capabilities()
+        enter(ruleset)
+    os.close(ruleset)
+    try:
+        os.execvp(given.command[0], given.command)
+    except OSError as error:
+        return _complain(127, f"Expected a program to start, found {given.command[0]}: {error}.")
+
+
+def _complain(status: int, sentence: str) -> int:
+    print(sentence, file=sys.stderr)
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())
