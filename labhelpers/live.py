@@ -6,6 +6,8 @@ import html
 import time
 from typing import Any
 
+from labhelpers.colour import QUIET
+
 __all__ = ["Live"]
 
 
@@ -45,11 +47,15 @@ class Live:
         return f"{self.title}: " + " → ".join(what for _, what in self.seen)
 
     def _html(self) -> str:
-        rows = "".join(
-            f"<li><span style='color:#555'>{seconds:.1f} s</span> {html.escape(what)}</li>"
+        """Return the list; only its last entry is announced, and not the whole list each time."""
+        said = [
+            f'<span style="color:{QUIET}">{seconds:.1f} s</span> {html.escape(what)}'
             for seconds, what in self.seen
-        )
+        ]
+        said[-1] = f'<span role="status">{said[-1]}</span>'
+        rows = "".join(f"<li>{one}</li>" for one in said)
+        title = html.escape(self.title, quote=True)
         return (
-            f"<div role='log' aria-live='polite'><b>{html.escape(self.title)}</b>"
-            f"<ul style='margin:.2em 0'>{rows}</ul></div>"
+            f'<div role="group" aria-label="{title}"><b>{title}</b>'
+            f'<ul style="margin:.2em 0">{rows}</ul></div>'
         )

@@ -1,15 +1,21 @@
-"""Questions without code at the end of a lab, answered in a widget, with the reason shown."""
+"""Questions without code at the end of a lab, with the reason for each answer.
+
+A question is a group of plain HTML with a name, an answer a fold that opens: it works with the
+keyboard alone, at any zoom, without a kernel, and in the pages that a replay hands out.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from html import escape
 
 __all__ = ["quiz"]
 
+_FRAME = "border:1px solid currentColor;border-radius:4px;margin:.6em 0;padding:.3em 1em .6em"
+
 
 def quiz(question: str, answers: Sequence[str], right: int, because: str) -> None:
-    """Ask a question; choosing an answer shows whether it is right, and why.
+    """Ask a question; opening an answer shows whether it is right, and why.
 
     >>> quiz("What is a table version?", ["A commit", "A copy"], 0, "Each commit makes one.")
     What is a table version?
@@ -17,31 +23,29 @@ def quiz(question: str, answers: Sequence[str], right: int, because: str) -> Non
       b) A copy
     """
     letters = "abcdefgh"
-    text = "\n".join(
-        [question, *(f"  {letters[number]}) {answer}" for number, answer in enumerate(answers))]
-    )
+    lettered = [f"{letter}) {answer}" for letter, answer in zip(letters, answers, strict=False)]
+    text = "\n".join([question, *(f"  {answer}" for answer in lettered)])
     from IPython.core.getipython import get_ipython
 
     if get_ipython() is None:
         print(text)
         return
-    import ipywidgets
     from IPython.display import display
 
-    choice = ipywidgets.RadioButtons(
-        options=[(answer, number) for number, answer in enumerate(answers)],
-        index=None,
-        layout=ipywidgets.Layout(width="auto"),
-    )
-    said = ipywidgets.HTML()
+    page = _page(question, lettered, right, because)
+    display({"text/plain": text, "text/html": page}, raw=True)
 
-    def tell(change: dict[str, Any]) -> None:
-        mark = "✓ Right." if change["new"] == right else "✗ Not quite."
-        said.value = f"<div role='status'>{mark} {because}</div>"
 
-    choice.observe(tell, names="value")
-    box = ipywidgets.VBox([ipywidgets.HTML(f"<b>{question}</b>"), choice, said])
-    # The text twin: what a batch run, a diff or a screen reader without widgets finds.
-    bundle = box._repr_mimebundle_()
-    bundle["text/plain"] = text
-    display(bundle, raw=True)
+def _page(question: str, lettered: Sequence[str], right: int, because: str) -> str:
+    """Return the question as a group of folds, of which one is open at a time."""
+    folds = ""
+    for number, answer in enumerate(lettered):
+        said = "✓ Right." if number == right else "✗ Not quite."
+        folds += (
+            f'<details name="{escape(question, quote=True)}" style="margin:.3em 0">'
+            f'<summary style="cursor:pointer">{escape(answer)}</summary>'
+            f'<p style="margin:.2em 0 .2em 1.2em"><strong>{said}</strong> {escape(because)}</p>'
+            "</details>"
+        )
+    legend = f'<legend style="font-weight:bold;padding:0 .4em">{escape(question)}</legend>'
+    return f'<fieldset style="{_FRAME}">{legend}{folds}</fieldset>'

@@ -8,7 +8,8 @@
     show.files(folder)
 
 A picture's title says what to see in it. To go on with matplotlib, give a function axes of your
-own: `show.bars(..., ax=axes)`.
+own: `show.bars(..., ax=axes)`. Who does not see a picture is told its title and its numbers; better
+words are given with `show.describe(figure, "…")`.
 """
 
 from __future__ import annotations
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
 from labhelpers import number
+from labhelpers.alt import describe, show_words
+from labhelpers.colour import BLUE, DARK, GREEN, GREY, ORANGE, QUIET
 
 __all__ = [
     "BLUE",
@@ -38,6 +41,7 @@ __all__ = [
     "Live",
     "bars",
     "compare",
+    "describe",
     "files",
     "lines",
     "listing",
@@ -46,8 +50,6 @@ __all__ = [
     "table",
 ]
 
-BLUE, ORANGE, GREEN, GREY = "#0072B2", "#E69F00", "#009E73", "#BFBFBF"
-DARK = "#333333"
 SHAPES = (("o", "-"), ("s", "--"), ("^", "-."), ("D", ":"))  # marker and dashes of each line
 STYLE = Path(__file__).with_name("labs.mplstyle")
 _ON_TOP: dict[str, Any] = {
@@ -65,6 +67,7 @@ def style() -> None:
     import matplotlib.pyplot as plt
 
     plt.style.use(STYLE)
+    show_words()
 
 
 def table(
@@ -173,7 +176,8 @@ def lines(
     """
     axes = ax or _axes()
     for name, (marker, dashes) in zip(values, cycle(SHAPES), strict=False):
-        axes.plot(frame[across], frame[name], marker=marker, linestyle=dashes, markersize=4)
+        (line,) = axes.plot(frame[across], frame[name], marker=marker, markersize=4)
+        line.set(linestyle=dashes, label=name)
     if float(frame[list(values)].min().min()) >= 0:
         axes.set_ylim(bottom=0)
     axes.margins(x=0.02)
@@ -286,21 +290,23 @@ def _html(
     names: list[str], cells: list[list[str]], numeric: list[bool], caption: str, more: str
 ) -> str:
     sides = ["right" if right else "left" for right in numeric]
+    is_named = bool(numeric) and not numeric[0]  # the first column names its row
     head = "".join(
-        f'<th style="text-align:{side};{CELL}">{html.escape(name)}</th>'
+        f'<th scope="col" style="text-align:{side};{CELL}">{html.escape(name)}</th>'
         for name, side in zip(names, sides, strict=True)
     )
+
+    def cell(at: int, text: str) -> str:
+        look = f"text-align:{sides[at]};{CELL}"
+        if at == 0 and is_named:
+            return f'<th scope="row" style="font-weight:normal;{look}">{html.escape(text)}</th>'
+        return f'<td style="{look}">{html.escape(text)}</td>'
+
     body = "".join(
-        "<tr>"
-        + "".join(
-            f'<td style="text-align:{side};{CELL}">{html.escape(text)}</td>'
-            for text, side in zip(row, sides, strict=True)
-        )
-        + "</tr>"
-        for row in cells
+        "<tr>" + "".join(cell(at, text) for at, text in enumerate(row)) + "</tr>" for row in cells
     )
     title = f'<caption style="text-align:left;font-weight:bold">{html.escape(caption)}</caption>'
-    foot = f'<div style="color:#595959">… {html.escape(more)}</div>' if more else ""
+    foot = f'<div style="color:{QUIET}">… {html.escape(more)}</div>' if more else ""
     shown = title if caption else ""
     return f"<table>{shown}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{foot}"
 

@@ -12,6 +12,8 @@ from typing import Any
 
 from pyspark.sql import SparkSession
 
+from labhelpers.colour import QUIET
+
 __all__ = ["describe", "show"]
 
 PATIENCE = 2.0
@@ -83,6 +85,6 @@ def _write(name: str, text: str, *, again: bool) -> None:
     """Put a line where the last one of this name is."""
     from IPython.display import publish_display_data
 
-    page = f'<span style="color:#595959">{text}</span>' if text else ""
+    page = f'<span style="color:{QUIET}">{text}</span>' if text else ""
     bundle = {"text/plain": text, "text/html": page}
     publish_display_data(bundle, transient={"display_id": name}, update=again)
