@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import AsyncIterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from labsandbox.state import State, write_private
 
 TENANT = "K8sMLTenant"
 OTHER_TENANT = "K8sAuditTenant"
+INSTRUCTOR = "instructor"
 SYSTEM_NAMESPACE = "kubedirector"
 _AUTH_SECRET = "hpecp-ext-auth-secret"
 
@@ -37,7 +38,7 @@ def people(students: int) -> list[Person]:
     """Return who gets an account: administrators, the students, and one stranger."""
     return [
         Person("admin", None, 1),
-        Person("instructor", TENANT, 2),
+        Person(INSTRUCTOR, TENANT, 2),
         *(Person(f"student{number}", TENANT, 3) for number in range(1, students + 1)),
         # Somebody else's tenant: its shut door is part of the first lab.
         Person("auditor", OTHER_TENANT, 3),
@@ -94,27 +95,39 @@ def _note(state: State, person: Person, password: str) -> None:
     write_private(state.credentials, sheet.getvalue())
 
 
-async def fill_cluster(
-    client: Client,
-    state: State,
-    accounts: Accounts,
-    catalog: Path,
-    limits: dict[str, str],
-    front_door: str,
-) -> None:
+@dataclass(frozen=True, slots=True)
+class Equipment:
+    """What every tenant of this platform gets."""
+
+    client: Client
+    state: State
+    catalog: Path
+    front_door: str
+    seats: int = 1
+
+    async def give(self, tenant: Tenant) -> None:
+        """Make a tenant's namespace, rights, quota, catalogue; safe to repeat."""
+        # A class in one tenant shares its quota; a tenant somebody adds is for one learner.
+        seats = self.seats if tenant.name in (TENANT, OTHER_TENANT) else 1
+        await tenants.ensure_tenant(self.client, tenant, self.state.projects, quota(seats))
+        secret = _auth_secret(self.front_door, self.state.ca, tenant)
+        await tenants.apply(self.client, res.SECRETS, _AUTH_SECRET, tenant.namespace, secret)
+        for resource, obj in _catalogue(self.catalog):
+            if resource is res.KDAPPS:
+                await _create(self.client, resource, obj, tenant.namespace)
+
+
+async def fill_cluster(equipment: Equipment, accounts: Accounts) -> None:
     """Make the tenants' namespaces, the catalogue and what the tenants share."""
+    client = equipment.client
     await tenants.ensure_platform(client)
     await _create(client, res.NAMESPACES, {"metadata": {"name": SYSTEM_NAMESPACE}}, None)
-    for tenant in accounts.tenants():
-        await tenants.ensure_tenant(client, tenant, state.projects, limits)
-        secret = _auth_secret(front_door, state.ca, tenant)
-        await tenants.apply(client, res.SECRETS, _AUTH_SECRET, tenant.namespace, secret)
-    async for resource, obj in _catalogue(catalog):
+    # The configuration first: it holds the labels every cluster's services get.
+    for resource, obj in _catalogue(equipment.catalog):
         await _create(client, resource, obj, SYSTEM_NAMESPACE)
-        if resource is res.KDAPPS:
-            for tenant in accounts.tenants():
-                await _create(client, resource, obj, tenant.namespace)
-    await _share(client, accounts.tenant_named(TENANT), catalog)
+    for tenant in accounts.tenants():
+        await equipment.give(tenant)
+    await _share(client, accounts.tenant_named(TENANT), equipment.catalog)
 
 
 def _auth_secret(front_door: str, ca: Path, tenant: Tenant) -> dict[str, Any]:
@@ -125,7 +138,7 @@ def _auth_secret(front_door: str, ca: Path, tenant: Tenant) -> dict[str, Any]:
     }
 
 
-async def _catalogue(catalog: Path) -> AsyncIterator[tuple[Resource, dict[str, Any]]]:
+def _catalogue(catalog: Path) -> Iterator[tuple[Resource, dict[str, Any]]]:
     kinds = {"KubeDirectorConfig": res.KDCONFIGS, "KubeDirectorApp": res.KDAPPS}
     found = [
         document
@@ -133,7 +146,6 @@ async def _catalogue(catalog: Path) -> AsyncIterator[tuple[Resource, dict[str, A
         for document in yaml.safe_load_all(file.read_text())
         if document and document.get("kind") in kinds
     ]
-    # The configuration first: it holds the labels every cluster's services get.
     for document in sorted(found, key=lambda each: each["kind"] != "KubeDirectorConfig"):
         document["metadata"].pop("namespace", None)
         yield kinds[document["kind"]], document

@@ -51,7 +51,10 @@ def main() -> None:
 @app.command()
 def up(
     state: Where = None,
-    students: Annotated[int, typer.Option(min=1, max=200, help="How many student accounts.")] = 1,
+    students: Annotated[int, typer.Option(min=0, max=200, help="How many student accounts.")] = 1,
+    seats: Annotated[
+        int, typer.Option(min=1, max=200, help="Room for how many learners at the same time.")
+    ] = 1,
     detach: Annotated[bool, typer.Option("--detach", help="Return when it is ready.")] = False,
     session_minutes: Annotated[float, typer.Option(help="How long a sign-in lasts.")] = 1440,
 ) -> None:
@@ -59,7 +62,8 @@ def up(
     place = State.at(state)
     already = sandbox.facts(place)
     begun = time.monotonic()
-    words = ["--students", str(students), "--session-seconds", str(session_minutes * 60)]
+    words = ["--students", str(students), "--seats", str(seats)]
+    words += ["--session-seconds", str(session_minutes * 60)]
     with err.status("starting") as status:
         facts = sandbox.start(place, words, lambda phase: status.update(phase))
     if already and already.ready:

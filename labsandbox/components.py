@@ -15,6 +15,8 @@ from labsandbox import bootstrap, controllers, gateway, kubedirector, node
 from labsandbox.client import Client
 from labsandbox.ezmeral import service as ezmeral
 from labsandbox.ezmeral.accounts import Accounts
+from labsandbox.node.agent import Settings as NodeSettings
+from labsandbox.options import Options
 from labsandbox.state import State
 
 Start = Callable[[], Awaitable[None]]
@@ -23,10 +25,11 @@ Start = Callable[[], Awaitable[None]]
 class Parts:
     """The controllers, the operator, the node agent, the front door and the gateway."""
 
-    def __init__(self, state: State, host: str, rest_port: int) -> None:
+    def __init__(self, state: State, host: str, rest_port: int, options: Options) -> None:
         self._state = state
         self._host = host
         self._rest_port = rest_port
+        self._options = options
         self._accounts = Accounts(state.ezmeral / "accounts.db")
         self._front_door_open = asyncio.Event()
         self._operator_ready = asyncio.Event()
@@ -39,17 +42,21 @@ class Parts:
             )
         return self._clients[name]
 
-    def programs(self, session_seconds: float, students: int) -> dict[str, Start]:
+    def programs(self) -> dict[str, Start]:
         """Return how to start each part."""
-        front = ezmeral.Settings(
-            self._host, self._rest_port, session_seconds, bootstrap.quota(students)
-        )
+        front = ezmeral.Settings(self._host, self._rest_port, self._options.session_seconds)
+        machine = NodeSettings(allocatable=self._options.overbooking())
         return {
             "ezmeral": lambda: ezmeral.run(
-                self._client("ezmeral"), self._state, front, self._accounts, self._front_door_open
+                self._client("ezmeral"),
+                self._state,
+                front,
+                self._accounts,
+                self._equipment().give,
+                self._front_door_open,
             ),
             "controllers": lambda: controllers.run(self._client("controllers"), self._state.root),
-            "node": lambda: node.run(self._client("node"), self._state.root),
+            "node": lambda: node.run(self._client("node"), self._state.root, machine),
             "kubedirector": lambda: kubedirector.run(
                 self._client("kubedirector"),
                 self._state.pki,
@@ -59,25 +66,26 @@ class Parts:
             "gateway": lambda: gateway.run(self._client("gateway"), self._state, self._host),
         }
 
-    async def fill(self, students: int, catalog: Path) -> None:
-        """Create accounts, tenants, the catalogue and the shared training cluster."""
-        bootstrap.create_accounts(self._state, self._accounts, students)
-        await self._operator_ready.wait()
-        await bootstrap.fill_cluster(
-            self._client("ezmeral"),
-            self._state,
-            self._accounts,
-            catalog,
-            bootstrap.quota(students),
-            f"https://{self._host}:{self._rest_port}",
+    def _equipment(self) -> bootstrap.Equipment:
+        front_door = f"https://{self._host}:{self._rest_port}"
+        options = self._options
+        return bootstrap.Equipment(
+            self._client("ezmeral"), self._state, options.catalog, front_door, options.learners
         )
+
+    async def fill(self) -> None:
+        """Create accounts, tenants, the catalogue and the shared training cluster."""
+        bootstrap.create_accounts(self._state, self._accounts, self._options.students)
+        await self._operator_ready.wait()
+        await bootstrap.fill_cluster(self._equipment(), self._accounts)
 
     async def ready(self) -> None:
         """Return when learners can sign in."""
         await self._front_door_open.wait()
 
-    def environment(self, user: str = "student1") -> str:
+    def environment(self) -> str:
         """Return the environment a learner's Jupyter needs, one NAME=value a line."""
+        user = "student1" if self._options.students else bootstrap.INSTRUCTOR
         tenant = self._accounts.tenant_named(bootstrap.TENANT)
         home = self._state.root / "home" / user
         home.mkdir(parents=True, exist_ok=True, mode=0o700)

@@ -21,12 +21,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
 from labsandbox import ports
 from labsandbox.ezmeral.webhook import config_file
+from labsandbox.options import Options
 from labsandbox.state import State, read_json, write_private
 
 log = logging.getLogger("labsandbox.platform")
@@ -34,17 +34,6 @@ log = logging.getLogger("labsandbox.platform")
 KUBERNETES_PORT, REST_PORT = 9500, 8080
 _APISERVER_SECONDS = 30
 _LONGEST_PAUSE = 10.0
-_CATALOG = Path(__file__).parents[1] / "catalog"
-
-
-@dataclass(frozen=True, slots=True)
-class Options:
-    """What `labsandbox up` decides."""
-
-    students: int = 1
-    session_seconds: float = 1440 * 60
-    host: str = "127.0.0.1"
-    catalog: Path = _CATALOG
 
 
 class Platform:
@@ -67,16 +56,14 @@ class Platform:
         # Imported while the API server starts: the second core would have nothing to do.
         from labsandbox import components
 
-        parts = components.Parts(self.state, self.options.host, self._rest_port)
+        parts = components.Parts(self.state, self.options.host, self._rest_port, self.options)
         try:
             await self._apiserver_ready()
             self._tasks.append(asyncio.create_task(self._keep_apiserver()))
             self._say("starting the front door, the controllers, the operator and the node")
-            options = self.options
-            programs = parts.programs(options.session_seconds, options.students)
-            for name, start in programs.items():
+            for name, start in parts.programs().items():
                 self._tasks.append(asyncio.create_task(_keep(name, start), name=name))
-            await parts.fill(self.options.students, self.options.catalog)
+            await parts.fill()
             await parts.ready()
             write_private(self.state.platform_env, parts.environment())
             self._say("ready", ready=True)
@@ -192,9 +179,10 @@ def main(words: list[str] | None = None) -> int:
     """Run the platform in the foreground of this process; what `labsandbox up` starts."""
     parser = argparse.ArgumentParser(prog="python -m labsandbox.platform")
     parser.add_argument("--state", type=Path, required=True)
-    parser.add_argument("--students", type=int, default=1)
-    parser.add_argument("--session-seconds", type=float, default=1440 * 60)
-    parser.add_argument("--catalog", type=Path, default=_CATALOG)
+    parser.add_argument("--students", type=int, default=Options.students)
+    parser.add_argument("--seats", type=int, default=Options.seats)
+    parser.add_argument("--session-seconds", type=float, default=Options.session_seconds)
+    parser.add_argument("--catalog", type=Path, default=Options.catalog)
     given = parser.parse_args(words)
     state = State.at(given.state)
     lock = hold(state)
@@ -202,7 +190,7 @@ def main(words: list[str] | None = None) -> int:
         print(f"Another process runs the sandbox in {state.root}.", file=sys.stderr)
         return 3
     _log_to(state)
-    options = Options(given.students, given.session_seconds, catalog=given.catalog)
+    options = Options(given.students, given.seats, given.session_seconds, catalog=given.catalog)
     try:
         with contextlib.suppress(ImportError):
             import uvloop

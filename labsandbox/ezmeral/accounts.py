@@ -114,6 +114,10 @@ class Accounts:
             raise Conflict(f"There is a tenant {name!r} already, or one so alike.") from error
         return self.tenant_named(name)
 
+    def remove_tenant(self, tenant: Tenant) -> None:
+        """Forget a tenant, its members and their sessions."""
+        self._db.execute("DELETE FROM tenants WHERE id = ?", (tenant.id,))
+
     def tenants(self) -> list[Tenant]:
         """Return all tenants."""
         rows = self._db.execute("SELECT id, name, description, namespace FROM tenants ORDER BY id")

@@ -228,7 +228,12 @@ class FrontDoor:
         if not isinstance(label, dict):
             raise BadRequest("Expected a label with a name.", 'Send {"label": {"name": "…"}, …}.')
         tenant = self.accounts.add_tenant(_text(label, "name"), str(label.get("description", "")))
-        await self.prepare_tenant(tenant)
+        try:
+            await self.prepare_tenant(tenant)
+        except BaseException:
+            # Half a tenant would be in the way of the next try.
+            self.accounts.remove_tenant(tenant)
+            raise
         return _created(tenant.href)
 
     async def change_tenant(self, request: web.Request) -> web.Response:

@@ -9,9 +9,9 @@ from aiohttp import web
 
 from labsandbox import certificates
 from labsandbox.client import Client
-from labsandbox.ezmeral import kubeconfig, tenants, tokenreview, webhook
-from labsandbox.ezmeral.accounts import Accounts, Tenant
-from labsandbox.ezmeral.rest import FrontDoor
+from labsandbox.ezmeral import kubeconfig, tokenreview, webhook
+from labsandbox.ezmeral.accounts import Accounts
+from labsandbox.ezmeral.rest import FrontDoor, PrepareTenant
 from labsandbox.state import State
 
 _HOSTS = ("localhost", "127.0.0.1", "::1")
@@ -24,7 +24,6 @@ class Settings:
     host: str = "127.0.0.1"
     port: int = 8080
     session_seconds: float = 1440 * 60
-    quota: dict[str, str] | None = None
 
 
 async def run(
@@ -32,15 +31,13 @@ async def run(
     state: State,
     settings: Settings,
     accounts: Accounts,
+    prepare: PrepareTenant,
     started: asyncio.Event | None = None,
 ) -> None:
-    """Serve until cancelled."""
+    """Serve until cancelled; `prepare` makes what a new tenant needs in Kubernetes."""
     place = kubeconfig.Place(
         gateway=f"{settings.host}:{settings.port}", kubernetes=client.access.server, ca=state.ca
     )
-
-    async def prepare(tenant: Tenant) -> None:
-        await tenants.ensure_tenant(client, tenant, state.projects, settings.quota)
 
     door = FrontDoor(accounts, place, prepare, settings.session_seconds)
     app = door.application()

@@ -30,6 +30,7 @@ class Door:
     def __init__(self, folder: Path, seconds: float = 60) -> None:
         (folder / "ca.crt").write_text(_CA)
         self.prepared: list[str] = []
+        self.cluster_is_down = False
         self._started = threading.Event()
         self._folder, self._seconds = folder, seconds
         self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()))
@@ -48,6 +49,8 @@ class Door:
 
         async def prepare(tenant: Tenant) -> None:
             self.prepared.append(tenant.namespace)
+            if self.cluster_is_down:
+                raise OSError("the cluster is away")
 
         app = FrontDoor(accounts, place, prepare, self._seconds).application()
         app.router.add_post(webhook.PATH, tokenreview.handler(accounts, "shared"))
@@ -243,6 +246,15 @@ def test_site_admin_makes_tenants_and_users(door: Door) -> None:
     )
     assert assigned.status_code == 204
     assert door.login("zoe", tenant_name="New Team").status_code == 201
+
+
+def test_tenant_that_could_not_be_made_may_be_made_again(door: Door) -> None:
+    session, body = door.session("admin", None), {"label": {"name": "New Team"}}
+    door.cluster_is_down = True
+    first = requests.post(f"{door.url}/api/v1/tenant", json=body, headers=session, timeout=10)
+    door.cluster_is_down = False
+    again = requests.post(f"{door.url}/api/v1/tenant", json=body, headers=session, timeout=10)
+    assert (first.status_code, again.status_code) == (500, 201)
 
 
 def test_member_makes_no_tenant(door: Door) -> None:
