@@ -28,6 +28,8 @@ __all__ = ["MIME", "CheckFailed", "begin", "check"]
 
 MIME = "application/vnd.labs.checkpoint+json"
 
+LONGEST = 300  # of what an error says: enough for its sentence, too little for its stack
+
 _current = {"lab": ""}
 
 
@@ -77,7 +79,7 @@ def check(
         passed = bool(ok() if callable(ok) else ok)
         seen = str(saw() if callable(saw) else saw)
     except Exception as error:  # the condition itself broke: that is what was found
-        passed, seen, cause = False, f"{type(error).__name__}: {error}", error
+        passed, seen, cause = False, _first_words(error), error
     lab = _current["lab"]
     failures = progress.record(lab, name, passed)
     hints = [hint] if isinstance(hint, str) else list(hint)
@@ -93,6 +95,18 @@ def check(
     _show(record)
     if not passed:
         raise CheckFailed(record) from cause
+
+
+def _first_words(error: Exception) -> str:
+    """Name an error and what it says, without the pages that some clients add.
+
+    >>> _first_words(ValueError("(404)\\nReason: Not Found\\nHTTP response headers: {…}"))
+    'ValueError: (404) Reason: Not Found'
+    """
+    said = " ".join(str(error).partition("HTTP response headers")[0].split())
+    if len(said) > LONGEST:
+        said = f"{said[:LONGEST]} …"
+    return f"{type(error).__name__}: {said}".rstrip(": ")
 
 
 def _sentences(record: Mapping[str, Any]) -> str:

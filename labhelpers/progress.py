@@ -6,9 +6,9 @@ a read-only checkout works, and two learners on one host do not see each other.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
+import sys
 import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,6 +17,8 @@ from typing import Any
 import platformdirs
 
 __all__ = ["home", "load", "record", "reset"]
+
+_unsaved: dict[Path, dict[str, Any]] = {}  # what a home had no room for, kept by this kernel alone
 
 
 def home() -> Path:
@@ -27,6 +29,8 @@ def home() -> Path:
 
 def load() -> dict[str, Any]:
     """Return {lab: {checkpoint: {passed, failures, at}}}; empty before the first checkpoint."""
+    if home() in _unsaved:
+        return _unsaved[home()]
     try:
         kept = json.loads((home() / "progress.json").read_text("utf-8"))
     except (OSError, ValueError):
@@ -56,10 +60,24 @@ def reset(lab: str) -> None:
 
 def _save(kept: dict[str, Any]) -> None:
     """Write the file whole or not at all; a home that cannot be written costs only progress."""
-    with contextlib.suppress(OSError):
-        folder = home()
+    folder = home()
+    try:
         folder.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=folder, prefix="progress-")
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            json.dump(kept, file, indent=1, sort_keys=True)
-        os.replace(name, folder / "progress.json")
+        try:
+            with os.fdopen(handle, "w", encoding="utf-8") as file:
+                json.dump(kept, file, indent=1, sort_keys=True)
+            os.replace(name, folder / "progress.json")
+        except OSError:
+            os.unlink(name)
+            raise
+    except OSError as error:
+        if folder not in _unsaved:
+            print(
+                f"Your progress is kept in this kernel only ({error.strerror or error}: {folder}). "
+                "The lab goes on; to keep it, make room there, or set LABS_HOME to another folder.",
+                file=sys.stderr,
+            )
+        _unsaved[folder] = kept
+    else:
+        _unsaved.pop(folder, None)
