@@ -11,7 +11,7 @@ import yaml
 from kubernetes import client
 
 from labhelpers.connection import OVER, Connection
-from labhelpers.errors import SignInNeeded
+from labhelpers.errors import LabMissing, SignInNeeded
 from labhelpers.live import Live
 from labhelpers.settings import settings
 from labhelpers.wait import WaitTimeout, wait
@@ -140,7 +140,16 @@ def wait_configured(clients: Clients, name: str, deadline: float = 180) -> dict[
     live = Live(f"kdcluster {name}")
 
     def look() -> tuple[str, str]:
-        status = clients.custom.get_namespaced_custom_object(name=name, **where).get("status") or {}
+        try:
+            found = clients.custom.get_namespaced_custom_object(name=name, **where)
+        except client.ApiException as error:
+            if error.status != 404:
+                raise
+            raise LabMissing(  # waiting does not bring it
+                f"Expected kdcluster {name} in namespace {clients.namespace}, found none. "
+                "`kubectl get kdcluster` lists those there are; apply its manifest (again)."
+            ) from None
+        status = found.get("status") or {}
         rollup = status.get("memberStateRollup") or {}
         return status.get("state", "new"), ", ".join(sorted(k for k, v in rollup.items() if v))
 
