@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import base64
+import html
 import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,16 @@ from labrunner.steps import steps_of
 
 OUTSIDE = re.compile(r"<script[^>]*\bsrc=\"https?://[^\"]*\"[^>]*>\s*</script>\s*")
 PICTURES = ("image/png", "image/svg+xml")
+WORDS = re.compile(r"<img alt=\"([^\"]*)\"")
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture of a lab: a data address, the step that made it, and what it shows in words."""
+
+    address: str
+    step: str
+    words: str
 
 
 def write(executed: Path) -> Path:
@@ -31,8 +43,8 @@ def read(executed: Path) -> Any:
     return nbformat.read(executed, as_version=4)
 
 
-def picture(notebook: Any) -> tuple[str, str] | None:
-    """Return the last picture a lab made, as a data address, and the step that made it."""
+def picture(notebook: Any) -> Picture | None:
+    """Return the last picture a lab made."""
     last = None
     titles = steps_of(notebook)
     for at, cell in enumerate(notebook.cells):
@@ -40,8 +52,15 @@ def picture(notebook: Any) -> tuple[str, str] | None:
             data = output.get("data", {})
             for kind in PICTURES:
                 if kind in data:
-                    last = (_address(kind, "".join(data[kind])), titles[at][1])
+                    address = _address(kind, "".join(data[kind]))
+                    last = Picture(address, titles[at][1], _words(data) or titles[at][1])
     return last
+
+
+def _words(data: Any) -> str:
+    """Return the words that a notebook shows a picture with."""
+    found = WORDS.search("".join(data.get("text/html", "")))
+    return html.unescape(found[1]) if found else ""
 
 
 def _address(kind: str, content: str) -> str:
