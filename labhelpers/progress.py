@@ -6,10 +6,13 @@ a read-only checkout works, and two learners on one host do not see each other.
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import json
 import os
 import sys
 import tempfile
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -28,7 +31,11 @@ def home() -> Path:
 
 
 def load() -> dict[str, Any]:
-    """Return {lab: {checkpoint: {passed, failures, at}}}; empty before the first checkpoint."""
+    """Return {lab: {checkpoint: what is known of it}}; empty before the first checkpoint.
+
+    Known are `passed`; `failures` in a row; `failed`, how often in all; `first` and `at`, the
+    times of the first and the last result.
+    """
     if home() in _unsaved:
         return _unsaved[home()]
     try:
@@ -42,20 +49,37 @@ def record(lab: str, name: str, passed: bool) -> int:
     """Note a checkpoint's result and return how many times in a row it has failed."""
     if not lab:
         return 0 if passed else 1
-    kept = load()
-    entry = kept.setdefault(lab, {}).setdefault(name, {})
-    failures = 0 if passed else int(entry.get("failures", 0)) + 1
-    at = datetime.now(UTC).isoformat(timespec="seconds")
-    entry.update(passed=passed, failures=failures, at=at)
-    _save(kept)
+    with _alone():
+        kept = load()
+        entry = kept.setdefault(lab, {}).setdefault(name, {})
+        before = int(entry.get("failures", 0))
+        failures = 0 if passed else before + 1
+        failed = int(entry.get("failed", before)) + (not passed)
+        at = datetime.now(UTC).isoformat(timespec="seconds")
+        first = entry.get("first", at)
+        entry.update(passed=passed, failures=failures, failed=failed, first=first, at=at)
+        _save(kept)
     return failures
 
 
 def reset(lab: str) -> None:
     """Forget one lab, so that it starts from its first step again."""
-    kept = load()
-    if kept.pop(lab, None) is not None:
-        _save(kept)
+    with _alone():
+        kept = load()
+        if kept.pop(lab, None) is not None:
+            _save(kept)
+
+
+@contextlib.contextmanager
+def _alone() -> Iterator[None]:
+    """Let two open notebooks note their results one after the other, where a folder can be locked."""
+    with contextlib.ExitStack() as stack:
+        with contextlib.suppress(OSError):
+            home().mkdir(parents=True, exist_ok=True)
+            folder = os.open(home(), os.O_RDONLY)
+            stack.callback(os.close, folder)
+            fcntl.flock(folder, fcntl.LOCK_EX)
+        yield
 
 
 def _save(kept: dict[str, Any]) -> None:
