@@ -72,7 +72,7 @@ def reset(lab: str) -> None:
 
 @contextlib.contextmanager
 def _alone() -> Iterator[None]:
-    """Let two open notebooks note their results one after the other, where a folder can be locked."""
+    """Let two open notebooks note results one after the other, where a folder can be locked."""
     with contextlib.ExitStack() as stack:
         with contextlib.suppress(OSError):
             home().mkdir(parents=True, exist_ok=True)
