@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import base64
 import html
+import mimetypes
 import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import nbformat
 
+from labrunner.prose import IMAGE
 from labrunner.steps import steps_of
 
 OUTSIDE = re.compile(r"<script[^>]*\bsrc=\"https?://[^\"]*\"[^>]*>\s*</script>\s*")
@@ -27,15 +30,40 @@ class Picture:
     words: str
 
 
-def write(executed: Path) -> Path:
-    """Write the HTML page beside an executed notebook and return its place."""
+def write(executed: Path, home: Path) -> Path:
+    """Write the HTML page beside an executed notebook and return its place.
+
+    `home` is the folder that the notebook comes from: its text shows pictures relative to it.
+    """
     from nbconvert import HTMLExporter
 
     exporter: Any = HTMLExporter(embed_images=True)
-    body, _ = exporter.from_notebook_node(read(executed), {"metadata": {"name": executed.stem}})
+    notebook = read(executed)
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown":
+            _attach_pictures(cell, home)
+    body, _ = exporter.from_notebook_node(notebook, {"metadata": {"name": executed.stem}})
     page = executed.with_suffix(".html")
     page.write_text(OUTSIDE.sub("", body), "utf-8")
     return page
+
+
+def _attach_pictures(cell: Any, home: Path) -> None:
+    """Put the pictures that a text shows into its cell: the page goes where the files do not.
+
+    The exporter itself embeds only what lies below the notebook's own folder.
+    """
+    attached = cell.setdefault("attachments", {})
+
+    def attach(match: re.Match[str]) -> str:
+        file = home / unquote(match["target"])
+        kind, _ = mimetypes.guess_type(file.name)
+        if kind is None or not file.is_file():
+            return match[0]
+        attached[file.name] = {kind: base64.b64encode(file.read_bytes()).decode()}
+        return f"![{match['alt']}](attachment:{file.name})"
+
+    cell.source = IMAGE.sub(attach, cell.source)
 
 
 def read(executed: Path) -> Any:

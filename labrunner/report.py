@@ -14,6 +14,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 from labrunner import page, secrets
+from labrunner.curriculum import Curriculum
 from labrunner.live import SIGNS
 from labrunner.outcome import FAILED, PASSED, SKIPPED, Outcome
 from labrunner.replay import Plan
@@ -21,15 +22,18 @@ from labrunner.replay import Plan
 OUTSIDE_STEPS = "Before and after the steps"
 
 
-def write(plan: Plan, outcomes: Sequence[Outcome], known: Iterable[str]) -> None:
+def write(
+    plan: Plan, outcomes: Sequence[Outcome], known: Iterable[str], curriculum: Curriculum
+) -> None:
     """Write everything; a lab whose output holds a secret fails here and is not handed out."""
+    homes = {lab.id: curriculum.notebook(lab).parent for lab in plan.labs}
     files = {lab.id: plan.executed(lab) for lab in plan.labs}
     known = set(known)
     shown = []
     for found in outcomes:
         executed = files[found.lab]
         if executed.is_file():
-            page.write(executed)
+            page.write(executed, homes[found.lab])
             _refuse_secrets(found, executed, known)
         shown.append(_shown(plan, found, executed))
     (plan.out / "report.html").write_text(_html(outcomes, shown), "utf-8")

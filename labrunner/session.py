@@ -28,11 +28,11 @@ def replay(
     try:
         outcomes = replays.replay(curriculum, plan, console)
     except KeyboardInterrupt as error:
-        _report(plan, list(outcome.load(plan.state / "outcomes.json").values()))
+        _report(curriculum, plan, list(outcome.load(plan.state / "outcomes.json").values()))
         raise Interrupted(
             "Interrupted; all that was started is taken down. Go on with `labs replay --resume`."
         ) from error
-    _report(plan, outcomes)
+    _report(curriculum, plan, outcomes)
     if take_away is not None:
         report.take_away(plan, outcomes, take_away)
     console.print(table(outcomes))
@@ -46,11 +46,12 @@ def replay(
     return 0 if is_whole else 1
 
 
-def _report(plan: Plan, outcomes: list[Outcome]) -> None:
+def _report(curriculum: Curriculum, plan: Plan, outcomes: list[Outcome]) -> None:
     environment = dict(os.environ)
     if plan.platform is not None:
         environment.update(sandbox.settings_of(plan.platform))
-    report.write(plan, outcomes, secrets.of_run(plan.state / "sandbox", environment))
+    known = secrets.of_run(plan.state / "sandbox", environment)
+    report.write(plan, outcomes, known, curriculum)
     outcome.save(outcomes, plan.state / "outcomes.json")
 
 

@@ -1,0 +1,54 @@
+"""A lab's page holds its pictures with their words, and needs neither network nor checkout."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from labrunner import page
+from tests.repo.tree import ROOT
+
+pytestmark = pytest.mark.fast
+
+DOT = (
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5E"
+    "rkJggg=="
+)
+
+
+def executed(folder: Path, text: str, **data: str) -> Path:
+    cell = nbformat.v4.new_code_cell("draw()")
+    cell.outputs = [nbformat.v4.new_output("display_data", data=data)] if data else []
+    notebook = nbformat.v4.new_notebook(
+        cells=[nbformat.v4.new_markdown_cell(f"## 1. Draw a dot\n\n{text}"), cell]
+    )
+    nbformat.write(notebook, folder / "lab.ipynb")
+    return folder / "lab.ipynb"
+
+
+def test_picture_of_the_text_is_in_the_page(tmp_path: Path) -> None:
+    shown = "![The house and its rooms.](../../Pictures/house.svg)"
+    written = page.write(executed(tmp_path, shown), ROOT / "notebooks" / "core")
+    text = written.read_text("utf-8")
+    assert 'alt="The house and its rooms."' in text
+    assert "data:image/svg+xml;base64," in text
+    assert "Pictures/house.svg" not in text
+
+
+def test_picture_that_is_not_there_stays_a_link(tmp_path: Path) -> None:
+    written = page.write(executed(tmp_path, "![No picture.](nowhere.svg)"), tmp_path)
+    assert 'src="nowhere.svg"' in written.read_text("utf-8")
+
+
+def test_last_picture_is_found_with_its_step_and_words(tmp_path: Path) -> None:
+    shown = {"image/png": DOT, "text/html": f'<img alt="A dot &amp; more" src="data:{DOT}">'}
+    found = page.picture(page.read(executed(tmp_path, "Look.", **shown)))
+    assert found == page.Picture(f"data:image/png;base64,{DOT}", "Draw a dot", "A dot & more")
+
+
+def test_picture_without_words_is_called_by_its_step(tmp_path: Path) -> None:
+    found = page.picture(page.read(executed(tmp_path, "Look.", **{"image/png": DOT})))
+    assert found is not None
+    assert found.words == "Draw a dot"
