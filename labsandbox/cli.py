@@ -57,6 +57,12 @@ def up(
     ] = 1,
     detach: Annotated[bool, typer.Option("--detach", help="Return when it is ready.")] = False,
     session_minutes: Annotated[float, typer.Option(help="How long a sign-in lasts.")] = 1440,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="For programs; the environment is in it.")
+    ] = False,
+    until_eof: Annotated[
+        bool, typer.Option("--until-eof", help="End when standard input is closed.")
+    ] = False,
 ) -> None:
     """Start the platform, or say that it runs already."""
     place = State.at(state)
@@ -64,13 +70,22 @@ def up(
     begun = time.monotonic()
     words = ["--students", str(students), "--seats", str(seats)]
     words += ["--session-seconds", str(session_minutes * 60)]
+    words += ["--until-eof"] if until_eof else []
     with err.status("starting") as status:
         facts = sandbox.start(place, words, lambda phase: status.update(phase))
-    if already and already.ready:
+    if as_json:
+        found: dict[str, Any] = {
+            "already": bool(already and already.pid == facts.pid),
+            "pid": facts.pid,
+        }
+        found |= {"state": str(place.root), "environment": environment(place)}
+        typer.echo(json.dumps(found))
+    elif already and already.ready:
         out.print(f"The sandbox runs already: process {facts.pid} of {facts.user}.")
     else:
         out.print(f"The sandbox is ready after {time.monotonic() - begun:.1f} s.")
-    _print_next(place, facts)
+    if not as_json:
+        _print_next(place, facts)
     if not detach and not already:
         _stay(place, facts.pid)
 

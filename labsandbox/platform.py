@@ -167,12 +167,27 @@ def _log_to(state: State) -> None:
     logging.getLogger("stamina").setLevel(logging.WARNING)
 
 
-async def _serve(state: State, options: Options) -> None:
+async def _serve(state: State, options: Options, until_eof: bool) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
+    if until_eof:
+        _stop_at_eof(sys.stdin.fileno(), stop)
     await Platform(state, options).run(stop)
+
+
+def _stop_at_eof(source: int, stop: asyncio.Event) -> None:
+    """Stop when the last writer of a pipe is gone: also one that was killed with -9 closes it."""
+    loop = asyncio.get_running_loop()
+
+    def read() -> None:
+        if not os.read(source, 4096):
+            loop.remove_reader(source)
+            log.info("who started this has gone")
+            stop.set()
+
+    loop.add_reader(source, read)
 
 
 def main(words: list[str] | None = None) -> int:
@@ -183,6 +198,7 @@ def main(words: list[str] | None = None) -> int:
     parser.add_argument("--seats", type=int, default=Options.seats)
     parser.add_argument("--session-seconds", type=float, default=Options.session_seconds)
     parser.add_argument("--catalog", type=Path, default=Options.catalog)
+    parser.add_argument("--until-eof", action="store_true", help="end when stdin is closed")
     given = parser.parse_args(words)
     state = State.at(given.state)
     lock = hold(state)
@@ -196,7 +212,7 @@ def main(words: list[str] | None = None) -> int:
             import uvloop
 
             uvloop.install()
-        asyncio.run(_serve(state, options))
+        asyncio.run(_serve(state, options, given.until_eof))
     except Exception as error:
         log.exception("the platform could not go on")
         failure = {"phase": f"failed: {error}", "ready": False}

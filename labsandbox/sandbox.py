@@ -79,12 +79,22 @@ def start(state: State, words: list[str], tell: Callable[[str], None]) -> Facts:
     """Start the platform unless it runs, and return when it is ready."""
     running = facts(state)
     child = None
+    if running and running.phase == "stopping":
+        tell("waiting for the one before it to end")
+        _await_end(state)
+        running = None
     if running is None:
         _check_folder(state)
         sweep(state)
         state.make()
         child = _spawn(state, words)
     return _await_ready(state, child, tell)
+
+
+def _await_end(state: State) -> None:
+    deadline = time.monotonic() + _DOWN_SECONDS
+    while is_held(state) and time.monotonic() < deadline:
+        time.sleep(0.02)
 
 
 def _check_folder(state: State) -> None:
@@ -109,7 +119,7 @@ def _spawn(state: State, words: list[str]) -> subprocess.Popen[bytes]:
     with open(state.logs / "platform.out", "ab") as out:
         return subprocess.Popen(
             command,
-            stdin=subprocess.DEVNULL,
+            stdin=None if "--until-eof" in words else subprocess.DEVNULL,
             stdout=out,
             stderr=out,
             start_new_session=True,
