@@ -1,0 +1,84 @@
+"""A class folder written by hand, for tests that need no platform: what `labs class` makes."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import socket
+from collections.abc import Mapping
+from pathlib import Path
+
+_COLUMNS = ("name", "password", "tenant", "role", "address")
+
+
+def password(name: str) -> str:
+    """Return the password of somebody in a class made here."""
+    return f"a-long-password-of-{name}"
+
+
+def free_port() -> int:
+    """Return a port that nobody listens on now."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+def make(
+    folder: Path,
+    students: int = 2,
+    environment: Mapping[str, str] | None = None,
+    hub: Mapping[str, object] | None = None,
+) -> Path:
+    """Write a class of student1, student2, … and one instructor; return its folder.
+
+    `environment` is added to every learner's settings; `hub` to the hub's part of class.json.
+    """
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    names = [f"student{number}" for number in range(1, students + 1)]
+    address = f"http://127.0.0.1:{free_port()}"
+    for name in [*names, "instructor"]:
+        home = folder / "homes" / name
+        home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        project = folder / "platform" / "projects" / f"team-{name}"
+        project.mkdir(mode=0o700, parents=True, exist_ok=True)
+        settings = {
+            "EZMERAL_URL": "https://127.0.0.1:1",
+            "EZMERAL_CA": str(folder / "platform" / "pki" / "ca.crt"),
+            "EZMERAL_TENANT": f"Team-{name}",
+            "EZMERAL_USER": name,
+            "KUBECONFIG": str(home / ".kube" / "config"),
+            "PROJECT_REPO": str(project),
+            **(environment or {}),
+        }
+        lines = "".join(f"{key}={value}\n" for key, value in settings.items())
+        private(folder / "learners" / f"{name}.env", lines)
+    private(folder / "platform" / "pki" / "ca.crt", "a certificate\n")
+    private(folder / "platform" / "admin.conf", "the administrator's key\n")
+    private(folder / "credentials.csv", _sheet(names, address))
+    people = [{"name": n, "tenant": f"Team-{n}", "namespace": f"team-{n}"} for n in names]
+    about = {
+        "students": people,
+        "instructors": ["instructor"],
+        "platform": {"url": "https://127.0.0.1:1", "ca": str(folder / "platform/pki/ca.crt")},
+        "hub": {"url": address, **(hub or {})},
+    }
+    private(folder / "class.json", json.dumps(about, indent=1))
+    return folder
+
+
+def _sheet(names: list[str], address: str) -> str:
+    sheet = io.StringIO()
+    writer = csv.writer(sheet, lineterminator="\n")
+    writer.writerow(_COLUMNS)
+    for name in names:
+        writer.writerow([name, password(name), f"Team-{name}", "student", address])
+    writer.writerow(["instructor", password("instructor"), "", "instructor", address])
+    return sheet.getvalue()
+
+
+def private(file: Path, text: str) -> None:
+    """Write a file that only its owner can read."""
+    file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    file.touch(mode=0o600)
+    file.write_text(text, "utf-8")
