@@ -1,0 +1,160 @@
+"""What each tenant of a class needs in Kubernetes before learners come: its training cluster.
+
+Done as the instructor, an Admin of the tenant, with the kubeconfig the platform gives her: the
+same on the laptop platform and on a real one. Namespaces, rights and the catalogue are the
+platform's own work.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from labhelpers.wait import WaitTimeout, wait
+from labrunner.classroom.front import FrontDoor, PlatformRefused
+
+KDCLUSTERS = {
+    "group": "kubedirector.hpe.com",
+    "version": "v1beta1",
+    "plural": "kubedirectorclusters",
+}
+PODS_OF_A_LEARNER = 4  # a notebook, a deployment engine with two workers
+PODS_OF_TRAINING = 2
+_SECONDS = 600.0
+_AT_ONCE = 4
+
+
+class Space:
+    """One tenant's namespace, as its administrator reaches it."""
+
+    def __init__(self, door: FrontDoor, namespace: str) -> None:
+        from kubernetes import client, config
+
+        self.namespace = namespace
+        connect: Any = config.new_client_from_config_dict
+        self._api: Any = connect(door.kubeconfig())
+        self._core: Any = client.CoreV1Api(self._api)
+        self._custom: Any = client.CustomObjectsApi(self._api)
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._api.close()
+
+    def ensure(self, manifest: dict[str, Any]) -> None:
+        """Create a kdcluster unless there is one of its name."""
+        from kubernetes.client import ApiException
+
+        try:
+            self._custom.create_namespaced_custom_object(
+                namespace=self.namespace, body=manifest, **KDCLUSTERS
+            )
+        except ApiException as error:
+            if error.status != 409:
+                raise PlatformRefused(
+                    f"Expected to make {manifest['metadata']['name']} in {self.namespace}, "
+                    f"found HTTP {error.status}: {_said(error)} "
+                    "`labs doctor --platform FILE` looks at what a platform needs."
+                ) from error
+
+    def state(self, name: str) -> str:
+        """Return the state of a kdcluster, in KubeDirector's word."""
+        found = self._custom.get_namespaced_custom_object(
+            namespace=self.namespace, name=name, **KDCLUSTERS
+        )
+        return str((found.get("status") or {}).get("state", "accepted"))
+
+    def most_pods(self) -> int | None:
+        """Return how many pods the quotas allow; None when nothing limits them."""
+        quotas = self._core.list_namespaced_resource_quota(self.namespace).items
+        limits = [int(q.spec.hard["pods"]) for q in quotas if "pods" in (q.spec.hard or {})]
+        return min(limits, default=None)
+
+
+def shared_training(root: Path) -> dict[str, Any]:
+    """Return the manifest of a tenant's training cluster, from the catalogue."""
+    text = (root / "catalog" / "shared" / "training-engine-shared.yaml").read_text("utf-8")
+    return dict(yaml.safe_load(text))
+
+
+def equip(
+    sign_in: Callable[[str], FrontDoor],
+    learners: dict[str, tuple[str, int]],
+    manifest: dict[str, Any],
+    tell: Callable[[str], None],
+) -> list[str]:
+    """Give each tenant (name: namespace, learners) a training cluster; return what to know."""
+    name, done = manifest["metadata"]["name"], 0
+
+    def one(tenant: str) -> str:
+        nonlocal done
+        namespace, students = learners[tenant]
+        with sign_in(tenant) as door:
+            space = Space(door, namespace)
+            try:
+                space.ensure(manifest)
+                _configured(space, name)
+                done += 1
+                tell(f"{done} of {len(learners)} training clusters are configured")
+                return _tightness(tenant, space.most_pods(), students)
+            finally:
+                space.close()
+
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        return [note for note in pool.map(one, learners) if note]
+
+
+def _configured(space: Space, name: str) -> None:
+    try:
+        wait(
+            f"{name} in {space.namespace} to be configured",
+            lambda: space.state(name),
+            until=lambda state: state == "configured",
+            deadline=_SECONDS,
+        )
+    except WaitTimeout as error:
+        raise PlatformRefused(
+            f"{error} `kubectl --namespace {space.namespace} describe kdcluster {name}` says why; "
+            "type the same again when it is mended."
+        ) from error
+
+
+def _tightness(tenant: str, most: int | None, students: int) -> str:
+    """Say when a quota is too small for those who work in the tenant.
+
+    >>> _tightness("Team-zoe", 35, 1)
+    ''
+    >>> _tightness("K8sMLTenant", 35, 12)[:61]
+    'Expected room for 50 pods in K8sMLTenant, found a quota of 35'
+    """
+    needed = PODS_OF_TRAINING + PODS_OF_A_LEARNER * students
+    if most is None or most >= needed:
+        return ""
+    return (
+        f"Expected room for {needed} pods in {tenant}, found a quota of {most}: not everybody "
+        "will be able to deploy. Ask the platform's administrator for more; the laptop platform "
+        "gives it with `labsandbox up --seats N`."
+    )
+
+
+def _said(error: Any) -> str:
+    try:
+        return str(json.loads(error.body)["message"])
+    except (TypeError, ValueError, KeyError):
+        return str(error.reason)
+
+
+def namespaces(people: Iterable[tuple[str, str, bool]]) -> dict[str, tuple[str, int]]:
+    """Count learners by tenant, from (tenant, namespace, is a student).
+
+    >>> namespaces([("A", "a", True), ("A", "a", True), ("B", "b", False)])
+    {'A': ('a', 2), 'B': ('b', 0)}
+    """
+    found: dict[str, tuple[str, int]] = {}
+    for tenant, namespace, is_student in people:
+        found[tenant] = (namespace, found.get(tenant, ("", 0))[1] + is_student)
+    return found
