@@ -11,6 +11,7 @@ from rich.console import Console
 
 from labrunner import curriculum as curricula
 from labrunner import notebook, taxi
+from labrunner.classroom.command import hold_class
 from labrunner.errors import LabError
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None)
@@ -191,6 +192,9 @@ def open_lab(
 
     root = curricula.load().root
     raise typer.Exit(learner.open_lab(root, keep=keep, arguments=tuple(context.args)))
+
+
+app.command("class")(hold_class)
 
 
 def main() -> None:

@@ -12,7 +12,7 @@ import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from labrunner.errors import PlatformFailed
@@ -69,12 +69,14 @@ def merged(environment: dict[str, str], platform: Mapping[str, str]) -> dict[str
 
 
 @contextlib.contextmanager
-def running(state: Path, *, keep: bool = False) -> Iterator[dict[str, str]]:
+def running(
+    state: Path, *, keep: bool = False, words: Iterable[str] = ()
+) -> Iterator[dict[str, str]]:
     """Start a sandbox in a folder, give its settings, take it down at the end."""
     log = state.parent / "sandbox.log"
     try:
         state.mkdir(parents=True, exist_ok=True)
-        call(["up", "--state", str(state), "--detach"], log)
+        call(["up", "--state", str(state), "--detach", *words], log)
         yield read_settings(call(["env", "--state", str(state)], log))
     finally:
         if not keep:
