@@ -29,6 +29,7 @@ from labsandbox.apiserver.watch.render import (
     initial_end,
     plain_renderer,
 )
+from labsandbox.apiserver.watch.websocket import Socket, is_wanted
 
 _SHORTEST, _BOOKMARKS, _DRAIN = 1800.0, 60.0, 60.0
 _STREAMS = "application/json;stream=watch, application/vnd.kubernetes.protobuf;stream=watch"
@@ -54,8 +55,14 @@ async def watch(api: Api, request: Request, resource: ResourceDef) -> None:
         named = Selection(selection.labels, selection.fields, selection.readers, request.name)
         options = ListOptions(**{**_fields(options), "selection": named})
     revision = parse_revision(options.revision)
+    if is_wanted(request):
+        socket = Socket(request)
+        await _Session(api, request, resource, accepted, options, revision, socket).run()
+        socket.close()
+        return
     await _start_response(request)
-    await _Session(api, request, resource, accepted, options, revision).run()
+    transport: Any = getattr(request.connection, "transport", None)
+    await _Session(api, request, resource, accepted, options, revision, transport).run()
     await request.send({"type": "http.response.body", "body": b""})
 
 
@@ -83,6 +90,7 @@ class _Session:
         accepted: Accepted,
         options: ListOptions,
         revision: int,
+        transport: Any,
     ) -> None:
         self.api = api
         self.resource = resource
@@ -90,7 +98,7 @@ class _Session:
         self.revision = revision
         self.form = FormRenderer(request, resource, accepted) if accepted.form else None
         connection: Any = request.connection
-        self.connection = connection
+        self.connection, self.transport = connection, transport
         self.ended = asyncio.get_running_loop().create_future()
         namespace = request.in_namespace or None
         if not resource.namespaced:
@@ -100,7 +108,7 @@ class _Session:
             namespace,
             options.selection,
             revision,
-            connection.transport,
+            transport,
             self.form or plain_renderer(resource),
             self.end,
         )
@@ -184,7 +192,7 @@ class _Session:
 
     async def _flush(self, chunks: list[bytes]) -> None:
         if chunks:
-            self.connection.transport.write(b"".join(chunks))
+            self.transport.write(b"".join(chunks))
         await self._drain()
 
     async def _drain(self) -> None:
