@@ -19,9 +19,11 @@ from __future__ import annotations
 
 import os
 import re
+import socket
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import psutil
 from py4j.protocol import Py4JJavaError
@@ -29,7 +31,7 @@ from pyspark.errors import PySparkException
 from pyspark.sql import SparkSession
 
 from labhelpers import gateway, jars, stages
-from labhelpers.errors import LabError
+from labhelpers.errors import LabError, SparkUnavailable
 from labhelpers.repository import project_repo, user
 
 __all__ = ["reason", "refusal", "session", "settings"]
@@ -147,7 +149,25 @@ def _local() -> dict[str, str]:
 
 def _remote(master: str) -> dict[str, str]:
     """Send the jar along, so that the executors have Delta and Iceberg too."""
-    return {} if _coordinates() else {"spark.jars": str(jars.lakehouse_jar())}
+    found = {} if _coordinates() else {"spark.jars": str(jars.lakehouse_jar())}
+    if not master.startswith("k8s://"):
+        return found
+    # The name of a driver's pod is known to nobody else: executors call its address.
+    return found | {"spark.driver.host": _address(master), "spark.driver.bindAddress": "0.0.0.0"}
+
+
+def _address(master: str) -> str:
+    """Return the address that this machine has on the way to a master; no packet is sent."""
+    place = urlsplit(master.removeprefix("k8s://"))
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect((place.hostname or master, place.port or 443))
+        except OSError as error:
+            raise SparkUnavailable(
+                f"Expected a Kubernetes API in SPARK_MASTER, such as k8s://https://host:6443, "
+                f"found {master!r} ({error}). Ask who runs the cluster, or unset SPARK_MASTER."
+            ) from error
+        return str(probe.getsockname()[0])
 
 
 def _environment() -> dict[str, str]:

@@ -12,7 +12,7 @@ from labapps import applied, java, log
 from labapps.configmeta import CONFIGMETA, Configmeta, follow
 from labapps.place import Place
 from labapps.programs import Program, stopped
-from labapps.spark import daemons
+from labapps.spark import daemons, executor
 
 EVENTS = "spark-events"
 PORTS = {"master": (7077, 8080, 18080), "worker": (8081,)}
@@ -93,5 +93,7 @@ async def run() -> None:
 
 
 if __name__ == "__main__":
+    if sys.argv[1:2] == [executor.WORD]:
+        executor.replace_process()
     log.set_up()
     asyncio.run(run())

@@ -15,7 +15,7 @@ import pyspark
 import pytest
 
 from labhelpers import jars, java, spark
-from labhelpers.errors import JarUnusable, JavaUnusable
+from labhelpers.errors import JarUnusable, JavaUnusable, SparkUnavailable
 
 pytestmark = pytest.mark.fast
 
@@ -74,6 +74,28 @@ def test_settings_send_the_jar_to_a_cluster(monkeypatch: pytest.MonkeyPatch) -> 
     assert wanted["spark.master"] == "spark://master:7077"
     assert wanted["spark.jars"] == "/somewhere/lakehouse.jar"
     assert "spark.driver.host" not in wanted
+
+
+def test_settings_tell_executors_on_kubernetes_the_address_of_the_driver(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("SPARK_MASTER", "k8s://https://127.0.0.1:6443")
+    monkeypatch.setattr(jars, "lakehouse_jar", lambda: Path("/somewhere/lakehouse.jar"))
+    monkeypatch.delenv("PYSPARK_PYTHON", raising=False)
+    wanted = spark.settings()
+    assert wanted["spark.driver.host"] == "127.0.0.1"
+    assert wanted["spark.driver.bindAddress"] == "0.0.0.0"
+    assert wanted["spark.jars"] == "/somewhere/lakehouse.jar"
+    assert "PYSPARK_PYTHON" not in os.environ, "the executors' image has a Python of its own"
+    monkeypatch.setenv("SPARK_CONF_spark_driver_host", "10.1.2.3")
+    assert spark.settings()["spark.driver.host"] == "10.1.2.3"
+
+
+def test_settings_refuse_a_master_that_is_no_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SPARK_MASTER", "k8s://https://no-such-host.invalid")
+    monkeypatch.setattr(jars, "lakehouse_jar", lambda: Path("/somewhere/lakehouse.jar"))
+    with pytest.raises(SparkUnavailable, match=r"SPARK_MASTER, .* found 'k8s://https://no-such"):
+        spark.settings()
 
 
 def test_settings_take_maven_coordinates(monkeypatch: pytest.MonkeyPatch) -> None:
