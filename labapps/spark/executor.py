@@ -1,7 +1,7 @@
 """What `executor` makes of this image: one executor of a Spark whose driver runs elsewhere.
 
-Spark on Kubernetes starts its image with that word and says the rest in the environment, so the same
-image serves a standalone cluster and a driver that asks Kubernetes for executors.
+Spark on Kubernetes starts its image with that word and says the rest in the environment, so the
+same image serves a standalone cluster and a driver that asks Kubernetes for executors.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Watches over a WebSocket, as Java's client library asks for them (Spark's executors, operators)."""
+"""Watches over a WebSocket, as Java's client library asks for them (Spark, operators)."""
 
 from __future__ import annotations
 
