@@ -64,7 +64,7 @@ def enrol(folder: Folder, wish: Wish) -> tuple[list[Person], list[str]]:
     notes = []
     if students < before:
         notes.append(
-            f"Expected {before} students, as the class has, found --students {students}: nobody was "
+            f"Expected {before} students, as the class has, found {students}: nobody was "
             f"removed. Begin another class with --folder, or type `labs class --students {before}`."
         )
     return roster.enrolled(people, students, wish.prefix, wish.instructor), notes
@@ -154,7 +154,7 @@ def _equip(people: list[Person], settings: Mapping[str, str], root: Path, tell: 
     return tenants.equip(
         lambda tenant: FrontDoor(url, ca, leader.name, leader.password, tenant),
         tenants.namespaces((p.tenant, p.namespace, p.role == STUDENT) for p in people),
-        tenants.shared_training(root),
+        root,
         tell,
     )
 
