@@ -16,7 +16,6 @@ from rich.progress import (
 )
 
 from labhelpers.errors import LabError
-from labhelpers.taxi import Drift, Order, write_trips
 
 __all__ = ["app"]
 
@@ -46,6 +45,8 @@ def taxi(
     ] = 1.0,
 ) -> None:
     """Write New York taxi trips in the city's own format: deterministic, and dirty as real ones."""
+    from labhelpers.taxi import Drift, Order, write_trips  # pyarrow: other commands start without
+
     bar = Progress(
         TextColumn("{task.description}"),
         BarColumn(),
