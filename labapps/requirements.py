@@ -1,0 +1,78 @@
+"""What the images install: the lock without the tools that only developers and the hub need.
+
+`python labapps/requirements.py pyproject.toml requirements.lock` prints it. Nothing is resolved
+again: each line is the lock's own, hashes included. Standard library only, for it runs before
+anything is installed.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+import tomllib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+__all__ = ["Pin", "closure", "pins"]
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+
+
+@dataclass(frozen=True)
+class Pin:
+    """One package of the lock: its lines, and who asked for it."""
+
+    name: str
+    lines: tuple[str, ...]
+    asked_by: frozenset[str]
+
+
+def normal(name: str) -> str:
+    """Return a package's name as indexes compare it.
+
+    >>> normal("Jupyter_Server.Proxy[extra]>=4")
+    'jupyter-server-proxy'
+    """
+    found = _NAME.match(name.strip())
+    return re.sub(r"[-_.]+", "-", found[0]).lower() if found else ""
+
+
+def pins(lock: str) -> Iterator[Pin]:
+    """Read the packages of a lock that says for each one why it is there."""
+    block: list[str] = []
+    for line in [*lock.splitlines(), "end"]:
+        if block and line and not line[0].isspace():
+            yield _pin(block)
+            block = []
+        if line.strip() and (block or not line.startswith("#")):
+            block.append(line)
+
+
+def _pin(block: list[str]) -> Pin:
+    remarks = [line.strip().lstrip("#").strip() for line in block if line.strip().startswith("#")]
+    reasons = (remark.removeprefix("via").strip() for remark in remarks)
+    lines = [line for line in block if not line.strip().startswith("#")]
+    return Pin(normal(block[0]), tuple(lines), frozenset(normal(one) for one in reasons if one))
+
+
+def closure(found: Iterable[Pin], wanted: Iterable[str]) -> list[Pin]:
+    """Return the wanted packages and all that they need, in the lock's order."""
+    everything = list(found)
+    needed = {normal(name) for name in wanted}
+    while True:
+        more = {pin.name for pin in everything if pin.asked_by & needed} - needed
+        if not more:
+            return [pin for pin in everything if pin.name in needed]
+        needed |= more
+
+
+def main(project: Path, lock: Path) -> None:
+    """Print the part of a lock that a project's own dependencies need."""
+    wanted = tomllib.loads(project.read_text("utf-8"))["project"]["dependencies"]
+    for pin in closure(pins(lock.read_text("utf-8")), wanted):
+        print("\n".join(pin.lines))
+
+
+if __name__ == "__main__":
+    main(*map(Path, sys.argv[1:3]))
