@@ -1,18 +1,21 @@
 """Give labs a platform: the one that is configured, or a sandbox started for them as a program.
 
-A sandbox that we started is taken down whatever happens. When this process is killed with -9 the
+A sandbox that we started is taken down whatever happens. When a replay is killed with -9 its
 sandbox stays; the next run in the same folder takes it down (or goes on with it, for `--resume`).
+The one of `labs lab` hangs on a lifeline and ends by itself.
 """
 
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import shlex
 import shutil
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from labrunner.errors import PlatformFailed
@@ -68,6 +71,35 @@ def merged(environment: dict[str, str], platform: Mapping[str, str]) -> dict[str
     return merged
 
 
+@dataclass(frozen=True)
+class Started:
+    """A sandbox that runs: where it lies, what labs need to know, whether it ran before."""
+
+    state: Path
+    environment: dict[str, str]
+    already: bool
+
+
+def start(
+    log: Path, state: Path | None = None, *, lifeline: int | None = None, words: Iterable[str] = ()
+) -> Started:
+    """Start a sandbox, in its usual folder or in this one; join it when it runs.
+
+    With a lifeline, the reading end of a pipe, it ends by itself when nobody can write there.
+    """
+    tied = [] if lifeline is None else ["--until-eof"]
+    said = call(["up", *_folder(state), "--detach", "--json", *tied, *words], log, source=lifeline)
+    try:
+        found = json.loads(said)
+        environment = dict(found["environment"])
+        return Started(Path(found["state"]), environment, bool(found["already"]))
+    except (ValueError, KeyError, TypeError) as error:
+        raise PlatformFailed(
+            f"Expected the settings of a platform from `labsandbox up --json`, found {said!r}. "
+            "Type `make setup`."
+        ) from error
+
+
 @contextlib.contextmanager
 def running(
     state: Path, *, keep: bool = False, words: Iterable[str] = ()
@@ -76,22 +108,30 @@ def running(
     log = state.parent / "sandbox.log"
     try:
         state.mkdir(parents=True, exist_ok=True)
-        call(["up", "--state", str(state), "--detach", *words], log)
-        yield read_settings(call(["env", "--state", str(state)], log))
+        yield start(log, state, words=words).environment
     finally:
         if not keep:
             take_down(state, log)
 
 
-def take_down(state: Path, log: Path) -> None:
-    """Take a sandbox down, if there is one in this folder."""
-    if state.is_dir() and command() is not None:
+def take_down(state: Path | None, log: Path) -> None:
+    """Take a sandbox down, if there is one in this folder, or in the usual one."""
+    if (state is None or state.is_dir()) and command() is not None:
         with contextlib.suppress(PlatformFailed):
-            call(["down", "--state", str(state)], log)
+            call(["down", *_folder(state)], log)
 
 
-def call(arguments: list[str], log: Path, deadline: float = 180.0) -> str:
-    """Run the sandbox's program and return what it printed."""
+def _folder(state: Path | None) -> list[str]:
+    return [] if state is None else ["--state", str(state)]
+
+
+def call(
+    arguments: list[str], log: Path, deadline: float = 180.0, source: int | None = None
+) -> str:
+    """Run the sandbox's program and return what it printed.
+
+    It has a session of its own: Ctrl-C in our terminal is for us, who then take it down in order.
+    """
     program = command()
     if program is None:
         raise PlatformFailed("Expected the program `labsandbox`. Type `make setup`.")
@@ -101,9 +141,10 @@ def call(arguments: list[str], log: Path, deadline: float = 180.0) -> str:
         try:
             done = subprocess.run(
                 [program, *arguments],
-                stdin=subprocess.DEVNULL,
+                stdin=subprocess.DEVNULL if source is None else source,
                 stdout=output,
                 stderr=errors,
+                start_new_session=True,
                 timeout=deadline,
                 check=False,
             )

@@ -1,0 +1,139 @@
+"""Run JupyterLab for a learner: start it on a lifeline, say where it is, say why it is not."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from labrunner.desk import Desk, private
+from labrunner.errors import LabError
+from labrunner.panel import NAME
+
+START = "00_start_here.ipynb"
+CHECKOUT = Path(__file__).resolve().parents[1]
+_GRACE = 20.0
+_STAMP = re.compile(r"^\[[A-Z] [^\]]*\]\s*")
+_CURES = {
+    "Running as root": "You are root, as in a container: type `make lab ARGS=--allow-root`.",
+    "is not available": "Any free port will do? Type `make lab ARGS='--port 0'`.",
+    "ermission denied": "Set JUPYTER_DATA_DIR and JUPYTER_CONFIG_DIR to folders that are yours.",
+}
+
+
+class JupyterFailed(LabError):
+    """JupyterLab did not start, or ended by itself."""
+
+
+@contextlib.contextmanager
+def running(place: Desk, root: Path, arguments: tuple[str, ...]) -> Iterator[subprocess.Popen[str]]:
+    """Start JupyterLab on the labs, say its address when it answers, end it at the end."""
+    notebooks = root / "notebooks"
+    first = f"/lab/tree/{START}" if (notebooks / START).is_file() else "/lab"
+    command = [
+        *(sys.executable, "-m", NAME, f"--ServerApp.root_dir={notebooks}"),
+        *(f"--ServerApp.jpserver_extensions={{'{NAME}': True}}", f"--LabApp.default_url={first}"),
+        *([] if opens_browser(arguments) else ["--no-browser"]),
+        *arguments,
+    ]
+    environment = dict(os.environ)
+    path = environment.get("PATH", os.defpath)
+    environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{path}"
+    with open(place.log, "wb", opener=private) as log:
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+            env=environment,
+            cwd=CHECKOUT,
+            start_new_session=True,  # Ctrl-C is for us; it then ends in order
+        )
+    place.note(jupyter=process.pid)
+    answers = threading.Thread(target=_announce, args=(process, place), daemon=True)
+    answers.start()
+    try:
+        yield process
+    finally:
+        _close(process)
+        answers.join(1)
+
+
+def _announce(process: subprocess.Popen[str], place: Desk) -> None:
+    """Read the one line that JupyterLab sends when it answers, and say where it is."""
+    assert process.stdout is not None
+    with process.stdout as answers:
+        line = answers.readline()
+    if not line:
+        return
+    address = json.loads(line)["address"]
+    place.note(address=address)
+    say(f"JupyterLab is open at\n  {address}")
+    if "SSH_CONNECTION" in os.environ:
+        port = urlsplit(address).port
+        say(f"From your own machine: ssh -L {port}:127.0.0.1:{port} …, then open that address.")
+    say(f"Ctrl-C closes it. Its own words are in {place.log}.")
+
+
+def attend(process: subprocess.Popen[str], place: Desk, settings: Mapping[str, str]) -> int:
+    """Send the platform's settings, then wait until JupyterLab is shut down."""
+    assert process.stdin is not None
+    with contextlib.suppress(BrokenPipeError):
+        process.stdin.write(json.dumps(dict(settings)) + "\n")
+        process.stdin.flush()
+    status = process.wait()
+    if status != 0 or not place.record.address:
+        raise JupyterFailed(_why(place.log, status, bool(place.record.address)))
+    return 0
+
+
+def _why(log: Path, status: int, was_open: bool) -> str:
+    """Say how JupyterLab ended, from the last of its words that matter."""
+    lines = [line for line in log.read_text("utf-8", "replace").splitlines() if line.strip()]
+    grave = [line for line in lines if line.startswith(("[C ", "[E ")) or "Error" in line]
+    said = _STAMP.sub("", (grave or lines or ["nothing was said"])[-1]).strip()
+    cure = next((cure for words, cure in _CURES.items() if words in said), "")
+    what = "go on until you close it" if was_open else "start"
+    return (
+        f"Expected JupyterLab to {what}; it ended with status {status}: {said} "
+        f"{cure or '`make doctor` checks this machine.'} All its words are in {log}."
+    )
+
+
+def _close(process: subprocess.Popen[str]) -> None:
+    """End JupyterLab and its kernels; one that does not listen is killed."""
+    if process.poll() is None:
+        say("Closing JupyterLab…")
+    if process.stdin is not None:
+        with contextlib.suppress(OSError):
+            process.stdin.close()  # the lifeline: it ends in order
+    if process.poll() is None:
+        try:
+            process.wait(_GRACE)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def opens_browser(arguments: tuple[str, ...]) -> bool:
+    """Tell whether a browser can be opened on this machine's screen, and is wanted."""
+    if "--no-browser" in arguments:
+        return False
+    screens = ("BROWSER", "DISPLAY", "WAYLAND_DISPLAY")
+    return sys.platform == "darwin" or any(os.environ.get(name) for name in screens)
+
+
+def say(words: str) -> None:
+    """Print for the learner; a terminal that was closed keeps nobody from tidying up."""
+    try:
+        print(words, flush=True)
+    except OSError:
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - for the rest of this process

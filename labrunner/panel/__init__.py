@@ -1,0 +1,40 @@
+"""A page beside the notebooks: the labs, the learner's progress, the platform's state, live.
+
+A Jupyter *server* extension. It serves `<base_url>labs/` to any browser, adds the same page to
+JupyterLab as a left panel, and sends the learner's progress to the instructor's page where there
+is one. No lab needs it: without it the start notebook shows the same facts in a cell.
+
+    jupyter lab --ServerApp.jpserver_extensions="{'labrunner.panel': True}"
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+__all__ = ["LABEXTENSIONS", "NAME"]
+
+NAME = "labrunner.panel"
+LABEXTENSIONS = str(Path(__file__).with_name("labextensions"))
+
+
+def _jupyter_server_extension_points() -> list[dict[str, str]]:
+    return [{"module": NAME}]
+
+
+def _link_jupyter_server_extension(server: Any) -> None:
+    """Tell JupyterLab, before it loads, where its left panel lies; without it, there is none."""
+    point = server.extension_manager.extension_points.get("jupyterlab")
+    paths = getattr(point and point.app, "extra_labextensions_path", None)
+    if paths is None:
+        server.log.debug("%s: no JupyterLab here, no left panel", NAME)
+    elif LABEXTENSIONS not in paths:
+        point.app.extra_labextensions_path = [*paths, LABEXTENSIONS]
+
+
+def _load_jupyter_server_extension(server: Any) -> None:
+    from labrunner.panel import handlers, reporter
+    from labrunner.panel.facts import Facts
+
+    handlers.add(server.web_app, Facts(Path(server.root_dir)))
+    reporter.start(server)

@@ -1,0 +1,171 @@
+"""What the panel says: labs, progress, platform. No name, address or word that is a secret.
+
+Everything is looked up while somebody looks, and kept for a few seconds: progress is a file,
+the doors of the platform are knocked at, and a sandbox of the learner's own tells of itself
+through its program.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import subprocess
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from labhelpers import standing
+from labhelpers.standing import Door, Standing
+from labrunner import curriculum, sandbox
+from labrunner.errors import BadCurriculum
+from labrunner.panel import gate
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+_STATUS_SECONDS = 20.0
+
+
+@dataclass
+class Kept:
+    """An answer that is looked up in a thread, at most once in a while."""
+
+    look: Callable[[], Any]
+    seconds: float
+    value: Any = None
+    _at: float = -1e9
+    _task: asyncio.Task[None] | None = field(default=None, repr=False)
+
+    async def now(self) -> Any:
+        """Return the answer; wait only for the first one, an old one is renewed behind it."""
+        if self._task is None and time.monotonic() - self._at > self.seconds:
+            self._task = asyncio.create_task(self._renew())
+        if self._task is not None and self._at < 0:
+            await asyncio.shield(self._task)
+        return self.value
+
+    async def _renew(self) -> None:
+        try:
+            self.value = await asyncio.to_thread(self.look)
+        finally:
+            self._at, self._task = time.monotonic(), None
+
+
+class Facts:
+    """The facts for one Jupyter server."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root.resolve()
+        self._labs = Kept(self._look_at_labs, 0.5)
+        self._doors = Kept(standing.doors, 4)
+        self._sandbox = Kept(status_of_sandbox, 15)
+
+    async def state(self) -> dict[str, Any]:
+        """Return all of it, ready for JSON."""
+        labs: list[dict[str, Any]] = await self._labs.now()
+        following = next((lab["id"] for lab in labs if not lab["done"]), None)
+        return {"labs": labs, "next": following, "platform": await self._platform()}
+
+    async def _platform(self) -> dict[str, Any]:
+        if gate.is_shut():
+            return describe([], {}, own=True, starting=True)
+        found = {}
+        if own := is_own_sandbox():
+            found = await self._sandbox.now()
+        return describe(await self._doors.now(), found, own=own)
+
+    def _look_at_labs(self) -> list[dict[str, Any]]:
+        try:
+            notebooks = notebooks_below(self.root)
+        except BadCurriculum:  # its author is typing
+            return []
+        below = notebooks and notebooks.relative_to(self.root)
+        return [
+            told(lab, None if below is None else (below / lab.file).as_posix())
+            for lab in standing.labs(CHECKOUT, notebooks)
+        ]
+
+
+def notebooks_below(root: Path) -> Path | None:
+    """Return the learner's folder of notebooks, when this server can open it.
+
+    It is this checkout's on a laptop; on a hub it is a copy in the learner's home.
+    """
+    first = f"{curriculum.load(CHECKOUT).labs[0].file}.ipynb"
+    for place in (root, root / "notebooks", CHECKOUT / "notebooks", *root.glob("*/notebooks")):
+        if place.is_relative_to(root) and (place / first).is_file():
+            return place
+    return None
+
+
+def told(lab: Standing, path: str | None) -> dict[str, Any]:
+    """Return a lab for the page; `path` is where this server opens it, None when it cannot."""
+    return {
+        **{key: value for key, value in asdict(lab).items() if key != "file"},
+        "done": lab.is_done,
+        "words": lab.words,
+        "path": path,
+    }
+
+
+def is_own_sandbox() -> bool:
+    """Tell whether the platform is a sandbox of this learner's: on a hub it is everybody's."""
+    return "LABSANDBOX_STATE" in os.environ and "JUPYTERHUB_API_TOKEN" not in os.environ
+
+
+def status_of_sandbox() -> dict[str, Any]:
+    """Ask the sandbox's program how it is; nothing when it does not say."""
+    program = sandbox.command()
+    if program is None:
+        return {}
+    try:
+        asked = subprocess.run(
+            [program, "status", "--json"],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=_STATUS_SECONDS,
+            check=False,
+        )
+        found = json.loads(asked.stdout)
+    except (OSError, ValueError, subprocess.TimeoutExpired):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def describe(
+    doors: list[Door], found: dict[str, Any], *, own: bool, starting: bool = False
+) -> dict[str, Any]:
+    """Put the platform into words.
+
+    >>> describe([], {}, own=False)["words"]
+    'No platform is configured'
+    >>> describe([Door("Front door", True, "answers")], {}, own=False)["status"]
+    'ready'
+    """
+    name = "The sandbox" if own else "The platform"
+    status, words, cure = "ready", f"{name} is ready", ""
+    if starting or found.get("phase", "").startswith("starting"):
+        status, words = "starting", f"{name} is starting"
+    elif not doors:
+        status, words = "none", "No platform is configured"
+        cure = "Type `make lab` in a terminal: it brings one along."
+    elif not doors[0].is_open:
+        status, words = "trouble", f"{name} does not answer"
+        cure = "Close JupyterLab and type `make lab` again; `labsandbox logs` says more."
+        if not own:
+            cure = "Ask who runs it; `labs doctor` says what this machine sees."
+    return {
+        "status": status,
+        "words": words,
+        "cure": cure,
+        "doors": [asdict(door) for door in doors],
+        "applications": _applications(found) if status == "ready" else [],
+        "memory_mb": found.get("memory_mb") if status == "ready" else None,
+    }
+
+
+def _applications(found: dict[str, Any]) -> list[dict[str, str]]:
+    """Return what runs on the sandbox, by name; addresses and namespaces stay out."""
+    rows = found.get("tables", {}).get("KubeDirector clusters", [[]])
+    return [dict(zip(("name", "app", "state"), row[1:4], strict=False)) for row in rows[1:]]
