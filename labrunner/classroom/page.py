@@ -1,0 +1,111 @@
+"""The attendance page: everybody for an instructor, oneself for a learner."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from labrunner.classroom import roll
+from labrunner.classroom.ledger import Entry
+from labrunner.classroom.roll import STATES, Course, Row
+
+HERE = Path(__file__).parent
+SIGNS = {roll.STUCK: "!", roll.WORKING: "▸", roll.BEGINNING: "–", roll.DONE: "✓"}
+COLUMNS = (
+    ("name", "Learner"),
+    ("need", "Status"),
+    ("place", "Where"),
+    ("progress", "Progress"),
+    ("last", "Last result"),
+)
+_MOST_OBSTACLES = 8
+
+
+@dataclass(frozen=True)
+class View:
+    """All of one moment."""
+
+    course: Course
+    rows: list[Row]
+    obstacles: list[roll.Obstacle]
+    at: datetime
+
+    @property
+    def stuck(self) -> list[Row]:
+        """Return who needs help, the longest waiting first."""
+        return [row for row in roll.arranged(self.rows, "need") if row.state == roll.STUCK]
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Return how many there are in each state."""
+        return {state: sum(row.state == state for row in self.rows) for state in STATES}
+
+
+def view(names: Iterable[str], entries: Mapping[str, Entry], course: Course, at: datetime) -> View:
+    """Look at some learners at one moment."""
+    names = list(names)
+    rows = [roll.row(name, entries.get(name), course, at) for name in names]
+    known = [entries[name] for name in names if name in entries]
+    return View(course, rows, roll.obstacles(known, rows, course), at)
+
+
+def of_class(seen: View, sort: str, base: str, me: str) -> str:
+    """Return the instructor's page."""
+    sort = sort if sort in roll.SORTS else roll.SORTS[0]
+    return str(
+        _template("class.html.j2").render(
+            view=seen,
+            rows=roll.arranged(seen.rows, sort),
+            obstacles=seen.obstacles[:_MOST_OBSTACLES],
+            sort=sort,
+            columns=COLUMNS,
+            **_words(base, me, seen.at),
+        )
+    )
+
+
+def of_learner(row: Row, at: datetime, base: str, me: str) -> str:
+    """Return the page of one learner: where they stand, lab by lab."""
+    return str(_template("learner.html.j2").render(row=row, **_words(base, me, at)))
+
+
+def as_json(seen: View, is_instructor: bool) -> dict[str, Any]:
+    """Return the same as data; a learner gets no figures of the class."""
+    rows = [asdict(row) for row in seen.rows]
+    found: dict[str, Any] = {"at": seen.at.isoformat(timespec="seconds"), "learners": rows}
+    if is_instructor:
+        found["obstacles"] = [asdict(one) for one in seen.obstacles]
+        found["counts"] = seen.counts
+    return found
+
+
+def static(name: str) -> bytes:
+    """Return a file that the pages load."""
+    return (HERE / "static" / name).read_bytes()
+
+
+def _words(base: str, me: str, at: datetime) -> dict[str, Any]:
+    return {
+        "signs": SIGNS,
+        "ago": roll.words_of,
+        "base": base,
+        "me": me,
+        "at_clock": at.astimezone().strftime("%H:%M:%S"),
+    }
+
+
+@cache
+def _template(name: str) -> Any:
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    return Environment(
+        loader=FileSystemLoader(HERE / "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    ).get_template(name)
