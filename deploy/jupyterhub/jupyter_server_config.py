@@ -25,4 +25,7 @@ c.LabApp.extension_manager = "readonly"
 c.LanguageServerManager.autodetect = False
 
 if importlib.util.find_spec("labrunner.panel"):
+    from labrunner.panel import LABEXTENSIONS
+
     c.ServerApp.jpserver_extensions = {"labrunner.panel": True}
+    c.LabApp.extra_labextensions_path = [LABEXTENSIONS]

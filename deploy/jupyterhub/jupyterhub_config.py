@@ -24,6 +24,8 @@ except LabError as error:
     sys.exit(str(error))
 if room.tls:
     print(room.tls.advice, flush=True)
+os.umask(0o077)
+os.environ.update(room.mark)
 # A closed terminal ends the class as Ctrl-C does, servers included.
 signal.signal(signal.SIGHUP, lambda *_: os.kill(os.getpid(), signal.SIGTERM))
 
@@ -77,6 +79,7 @@ c.JupyterHub.services = [
     {
         "name": "idle-culler",
         "command": room.service("jupyterhub_idle_culler", f"--timeout={idle_seconds}"),
+        "environment": room.mark,
     },
 ]
 c.JupyterHub.load_groups = {"instructors": {"users": room.instructors}}
@@ -100,7 +103,7 @@ if importlib.util.find_spec("labrunner.classroom.attendance"):
             "name": "attendance",
             "url": room.attendance_url,
             "command": room.service("labrunner.classroom.attendance"),
-            "environment": {"LABS_CLASS": str(room.folder)},
+            "environment": {"LABS_CLASS": str(room.folder), **room.mark},
             "oauth_no_confirm": True,
         }
     )

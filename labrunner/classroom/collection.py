@@ -60,7 +60,7 @@ def files(root: Path) -> Iterator[Path]:
 def publish(repository: Path, root: Path = ROOT) -> str:
     """Commit the collection as it is now, unless it is published already; return the commit."""
     names = [str(name) for name in files(root)]
-    if not names:
+    if not any(name.endswith(".ipynb") for name in names):
         raise NotPublished(f"Expected notebooks in {root / 'notebooks'}, found none: `labs build`.")
     if not (repository / "HEAD").is_file():
         _git(repository, "init", "--quiet", "--bare", f"--initial-branch={BRANCH}", str(repository))
@@ -94,7 +94,7 @@ def _git(repository: Path, *words: str, said: str = "", **more: str) -> str:
     except subprocess.CalledProcessError as error:
         raise NotPublished(
             f"`git {words[0]}` in {repository} ended with {error.returncode}: "
-            f"{error.stderr.strip()}. Is the disk full? Deleting {repository} is safe."
+            f"{error.stderr.strip()}. Is the disk full? Free some space and start again."
         ) from error
     return done.stdout.strip()
 

@@ -85,6 +85,11 @@ class Room:
             *(sys.executable, "-m", *words),
         ]
 
+    @property
+    def mark(self) -> dict[str, str]:
+        """Return the variable by which the hub's proxy and services are found again."""
+        return leftovers.mark("hub", self.folder)
+
     def secret(self, name: str) -> str:
         """Return a secret of the hub's own, the same at every start."""
         file = self.state / name
@@ -96,7 +101,6 @@ class Room:
 def open_class(environment: Mapping[str, str] = os.environ) -> Room:
     """Prepare to serve the class that LABS_CLASS names; raise a LabError when that is not safe."""
     folder = _folder(environment)
-    os.umask(0o077)
     people = accounts.read(folder / "credentials.csv")
     wanted = _read(folder / "class.json").get("hub") or {}
     url = str(wanted.get("url") or "http://127.0.0.1:8000")
@@ -105,7 +109,6 @@ def open_class(environment: Mapping[str, str] = os.environ) -> Room:
     for private in (state, folder / "homes"):
         private.mkdir(mode=0o700, exist_ok=True)
     _hold(state / "lock", folder)
-    os.environ.update(leftovers.mark("hub", folder))
     sweep(folder)
     (state / "proxy.pid").unlink(missing_ok=True)  # JupyterHub would kill whoever has that number
     _require_free(bind, port)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import html
 import json
 import re
@@ -76,8 +77,8 @@ class Person:
         assert answer.ok, f"{path}: {answer.status_code} {answer.text[:300]}"
         return answer.json()
 
-    def socket(self, path: str, **more: Any) -> ClientConnection:
-        """Open a websocket of the own server."""
+    def socket(self, path: str, **more: Any) -> contextlib.AbstractContextManager[ClientConnection]:
+        """Return a websocket of the own server, to be used in a `with`."""
         parts = urlsplit(self.base)
         url = parts._replace(scheme=parts.scheme.replace("http", "ws")).geturl()
         prepared = requests.Request("GET", f"{self.base}/{path}")
@@ -95,7 +96,8 @@ class Kernel:
 
     def __init__(self, person: Person, identifier: str) -> None:
         self.id = identifier
-        self._socket = person.socket(f"api/kernels/{identifier}/channels")
+        self._open = contextlib.ExitStack()
+        self._socket = self._open.enter_context(person.socket(f"api/kernels/{identifier}/channels"))
 
     def run(self, code: str, deadline: float = 60.0, answer: str = "") -> str:
         """Run code and return what it printed, its error included; `answer` goes to its input."""
@@ -133,4 +135,4 @@ class Kernel:
 
     def close(self) -> None:
         """Hang up; the kernel goes on."""
-        self._socket.close()
+        self._open.close()
