@@ -149,9 +149,20 @@ def new(lab: Annotated[str, typer.Argument(help="The id of an entry in labs.toml
 
 
 @app.command()
-def doctor() -> None:
-    """Check what the labs need on this machine, and say what to do about it."""
+def doctor(
+    platform: Annotated[
+        Path | None, typer.Option(help="Look at a platform instead: its settings (NAME=value).")
+    ] = None,
+    students: Annotated[int, typer.Option(help="Is there room for so many?", min=1)] = 1,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False,
+) -> None:
+    """Check what the labs need on this machine, or a platform, and say what to do about it."""
     from labrunner.doctor import examine
+
+    if platform is not None:
+        from labrunner.checkup.command import doctor as visit
+
+        raise typer.Exit(visit(platform, students, as_json, console))
 
     missing = 0
     for found in examine():
