@@ -11,8 +11,8 @@ from pathlib import Path
 
 from rich.console import Console
 
-from labrunner.checkup.looks import examine
 from labrunner.checkup.finding import ADVICE, MISSING, OK, SKIPPED, Finding
+from labrunner.checkup.looks import examine
 from labrunner.checkup.visit import Visit, settings_of, visiting
 
 SIGNS = {OK: "✓", MISSING: "✗", ADVICE: "·"}

@@ -26,8 +26,8 @@ def complete(visit: Visit) -> Iterator[Finding]:
             "Settings",
             expected,
             f"no {', '.join(absent)}",
-            "Add NAME=value lines to the file, or set them in the environment; `labsandbox env` prints "
-            "what such a file holds.",
+            "Add NAME=value lines to the file, or set them in the environment; `labsandbox env` "
+            "prints what such a file holds.",
         )
         return
     place = urlsplit(visit.url)
