@@ -17,7 +17,7 @@ from labrunner.desk import Desk, private
 from labrunner.errors import LabError
 from labrunner.panel import NAME
 
-START = "00_start_here.ipynb"
+START = "notebooks/00_start_here.ipynb"
 CHECKOUT = Path(__file__).resolve().parents[1]
 _GRACE = 20.0
 _STAMP = re.compile(r"^\[[A-Z] [^\]]*\]\s*")
@@ -35,10 +35,10 @@ class JupyterFailed(LabError):
 @contextlib.contextmanager
 def running(place: Desk, root: Path, arguments: tuple[str, ...]) -> Iterator[subprocess.Popen[str]]:
     """Start JupyterLab on the labs, say its address when it answers, end it at the end."""
-    notebooks = root / "notebooks"
-    first = f"/lab/tree/{START}" if (notebooks / START).is_file() else "/lab"
+    first = f"/lab/tree/{START}" if (root / START).is_file() else "/lab"
     command = [
-        *(sys.executable, "-m", NAME, f"--ServerApp.root_dir={notebooks}"),
+        # Not the folder of notebooks: their pictures lie beside it.
+        *(sys.executable, "-m", NAME, f"--ServerApp.root_dir={root}"),
         *(f"--ServerApp.jpserver_extensions={{'{NAME}': True}}", f"--LabApp.default_url={first}"),
         *([] if opens_browser(arguments) else ["--no-browser"]),
         *arguments,

@@ -24,12 +24,10 @@ def _jupyter_server_extension_points() -> list[dict[str, str]]:
 
 def _link_jupyter_server_extension(server: Any) -> None:
     """Tell JupyterLab, before it loads, where its left panel lies; without it, there is none."""
-    point = server.extension_manager.extension_points.get("jupyterlab")
-    paths = getattr(point and point.app, "extra_labextensions_path", None)
-    if paths is None:
-        server.log.debug("%s: no JupyterLab here, no left panel", NAME)
-    elif LABEXTENSIONS not in paths:
-        point.app.extra_labextensions_path = [*paths, LABEXTENSIONS]
+    for point in server.extension_manager.extension_points.values():
+        paths = getattr(point.app, "extra_labextensions_path", None)
+        if paths is not None and LABEXTENSIONS not in paths:
+            point.app.extra_labextensions_path = [*paths, LABEXTENSIONS]
 
 
 def _load_jupyter_server_extension(server: Any) -> None:

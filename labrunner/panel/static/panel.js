@@ -28,12 +28,14 @@ function labRow(lab, isNext, options) {
   const title = lab.path
     ? h('a', { href: `${options.base}lab/tree/${encodeURI(lab.path)}`, 'data-path': lab.path }, lab.title)
     : lab.title;
-  const words = lab.done ? `done: all ${lab.checkpoints} checkpoints passed` : lab.words;
-  const bar = h('progress', {
-    max: lab.checkpoints || 1,
-    value: lab.passed,
-    'aria-hidden': 'true', // the words beside it say the same
-  });
+  const words = lab.done ? `done, all ${lab.checkpoints} checkpoints passed` : lab.words;
+  const bar = kind === 'begun' || kind === 'failing'
+    ? h('progress', {
+        max: lab.checkpoints || 1,
+        value: lab.passed,
+        'aria-hidden': 'true', // the words beside it say the same
+      })
+    : null;
   const troubles = lab.failing.length
     ? h('ul', { class: 'labs-failing', 'aria-label': 'Checkpoints that have not passed yet' },
         ...lab.failing.map(name => h('li', {}, 'Not yet: ', name)))
@@ -53,8 +55,11 @@ function platformCard(platform, options) {
     h('li', {}, sign(door.is_open ? '✓' : door.is_open === null ? '○' : '!',
       door.is_open ? 'done' : door.is_open === null ? 'open' : 'failing'),
     h('span', {}, `${door.name}: ${door.words}`)));
-  const apps = platform.applications.map(app =>
-    h('tr', {}, h('th', { scope: 'row' }, app.name), h('td', {}, app.app), h('td', {}, app.state)));
+  const apps = platform.applications.map(app => {
+    const well = app.state === 'configured';
+    return h('li', {}, sign(well ? '✓' : '◐', well ? 'done' : 'begun'),
+      h('span', {}, app.name, h('span', { class: 'labs-soft' }, ` (${app.app}): ${app.state}`)));
+  });
   const memory = platform.memory_mb ? `It uses ${platform.memory_mb} MB of memory.` : null;
   return h('section', { class: `labs-card labs-is-${platform.status}`, 'aria-label': 'Platform' },
     h(`h${options.heading + 1}`, {}, sign(PLATFORM[platform.status], platform.status),
@@ -62,12 +67,9 @@ function platformCard(platform, options) {
     platform.cure ? h('p', {}, platform.cure) : null,
     facts.length ? h('ul', { class: 'labs-doors' }, ...facts) : null,
     apps.length
-      ? h('table', {},
-          h('caption', {}, 'Applications'),
-          h('thead', {}, h('tr', {},
-            ...['name', 'app', 'state'].map(text => h('th', { scope: 'col' }, text)))),
-          h('tbody', {}, ...apps))
+      ? h(`h${options.heading + 2}`, { class: 'labs-minor' }, 'Applications')
       : null,
+    apps.length ? h('ul', { class: 'labs-doors' }, ...apps) : null,
     memory ? h('p', { class: 'labs-soft' }, memory) : null);
 }
 
