@@ -33,6 +33,7 @@ ol {{ margin:.7rem 0 0; padding-left:1.2rem; }}
   @page {{ margin:10mm; }}
   body {{ max-width:none; padding:0; font-size:12px; }}
   h1, .note {{ display:none; }}
+  dd {{ font-size:13px; }}
   ul.cards {{ grid-template-columns:1fr 1fr; gap:0; }}
   ul.cards > li {{ border-radius:0; margin:-.5px; min-height:58mm; }}
 }}

@@ -15,9 +15,11 @@ from labrunner.classroom.ledger import Entry, Result
 STUCK, WORKING, BEGINNING, DONE = "stuck", "working", "not begun", "done"
 STATES = (STUCK, WORKING, BEGINNING, DONE)
 # Who failed the same checkpoint so often, or has shown nothing for so long since a failure, is
-# stuck; whose server has not reported for so long is away. Servers report once a minute.
+# stuck; who has shown nothing for QUIET may only be reading, and it is said. Servers report once a
+# minute: one that has not for AWAY is silent.
 MOST_FAILURES = 3
 PATIENCE = 10 * 60.0
+QUIET = 20 * 60.0
 AWAY = 3 * 60.0
 SORTS = ("need", "name", "place", "progress", "last")
 
@@ -158,20 +160,19 @@ def _state(trouble: Trouble | None, age: float, passed: int, total: int) -> tupl
     if passed == total:
         return DONE, ""
     if trouble is None:
-        return WORKING, ""
-    tries = "once" if trouble.failures == 1 else f"{trouble.failures} times"
-    return WORKING, f"tried {tries}, not yet"
+        return WORKING, f"nothing new for {words_of(age)}" if age >= QUIET else ""
+    return WORKING, f"tried {'once' if trouble.failures == 1 else 'twice'}, not yet"
 
 
 def words_of(seconds: float) -> str:
     """Say how long something is ago, as a person would.
 
     >>> words_of(12), words_of(200), words_of(4000), words_of(200_000)
-    ('less than a minute', '3 min', '1 h 6 min', '2 days')
+    ('under 1 min', '3 min', '1 h 6 min', '2 days')
     """
     minutes = int(seconds // 60)
     if minutes < 1:
-        return "less than a minute"
+        return "under 1 min"
     if minutes < 60:
         return f"{minutes} min"
     if minutes < 24 * 60:
