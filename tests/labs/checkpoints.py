@@ -1,61 +1,24 @@
 """A lab's checkpoints without its kernel: what each of them says where nothing was made.
 
 A lab's imports, parameters and functions are run as they stand in its source. The names its other
-cells would have made come from the test. Two kinds of checkpoints are told apart:
-
-- one that looks at the platform must fail on an empty one although every name still holds what
-  a good run left there: a checkpoint that believes a variable of the cell above is found;
-- one that judges what the learner has just measured (a refusal, an answer, a latency) must fail
-  when the step was not run: each name then stands for nothing, and the condition itself must say
-  no rather than break.
+cells would have made come from the test, and hold what a good run left there. A checkpoint looks at
+the platform, so it must fail on an empty one all the same: one that believes a variable of the
+cell above is found.
 """
 
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from labhelpers.check import CheckFailed
 
-__all__ = ["Checkpoint", "Nothing", "checkpoints", "foundations", "looks", "measures"]
+__all__ = ["HINTS", "Checkpoint", "checkpoints", "foundations", "looks"]
+
+HINTS = 3  # where to look; what is usually wrong, with the command to see it; what to type
 
 _KEPT = (ast.Import, ast.ImportFrom, ast.FunctionDef, ast.AnnAssign)
-
-
-class Nothing:
-    """What a name stands for when its cell was not run: empty, equal to nothing, never true."""
-
-    def _no(self, *_: object) -> bool:
-        return False
-
-    def _nothing(self, *_: object, **__: object) -> Nothing:
-        return self
-
-    def __getattr__(self, name: str) -> Nothing:
-        if name.startswith("__"):
-            raise AttributeError(name)
-        return self
-
-    __bool__ = __eq__ = __ne__ = __lt__ = __le__ = __gt__ = __ge__ = __contains__ = _no
-    __call__ = __getitem__ = __sub__ = __rsub__ = __mul__ = __rmul__ = _nothing
-    __add__ = __radd__ = __truediv__ = __rtruediv__ = __and__ = __rand__ = __abs__ = _nothing
-    __hash__ = object.__hash__
-
-    def __iter__(self) -> Iterator[Any]:
-        return iter(())
-
-    def __len__(self) -> int:
-        return 0
-
-    def __format__(self, _: str) -> str:
-        return "nothing"
-
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
-        return np.array([np.nan])
 
 
 @dataclass(frozen=True)
@@ -70,19 +33,9 @@ class Checkpoint:
         """Return what it says of itself."""
         return str(ast.literal_eval(self.call.args[0]))
 
-    @property
-    def names(self) -> set[str]:
-        """Return the names it reads."""
-        return {node.id for node in ast.walk(self.call) if isinstance(node, ast.Name)}
-
     def run(self, names: dict[str, Any]) -> None:
         """Do what its cell does."""
         eval(compile(ast.Expression(self.call), f"<{self.lab}>", "eval"), names)
-
-    def condition(self, names: dict[str, Any]) -> object:
-        """Return what its condition says."""
-        made = eval(compile(ast.Expression(self.call.args[1]), f"<{self.lab}>", "eval"), names)
-        return made() if callable(made) and not isinstance(made, Nothing) else made
 
     def hints(self, names: dict[str, Any]) -> list[str]:
         """Return its hints, the first one first."""
@@ -113,11 +66,12 @@ def foundations(source: str) -> dict[str, Any]:
 
 
 def looks(checkpoint: Checkpoint, names: dict[str, Any]) -> None:
-    """Assert that a checkpoint fails on an empty platform, with one hint after the other."""
+    """Assert that a checkpoint fails on an empty platform, each time with its next hint."""
     hints = checkpoint.hints(names)
     assert all(hints), f"{checkpoint.name!r} has an empty hint"
     assert len(set(hints)) == len(hints), f"{checkpoint.name!r} says the same twice"
-    for turn in range(3):
+    assert len(hints) == HINTS, f"{checkpoint.name!r} has {len(hints)} hints, not {HINTS}"
+    for wanted in (*hints, hints[-1]):
         try:
             checkpoint.run(names)
         except CheckFailed as failed:
@@ -125,15 +79,8 @@ def looks(checkpoint: Checkpoint, names: dict[str, Any]) -> None:
         else:
             raise AssertionError(f"{checkpoint.name!r} passes where nothing is")
         broken = error.__cause__
-        assert not isinstance(broken, NameError), f"{checkpoint.name!r} was not looked at: {broken}"
-        wanted = hints[min(turn, len(hints) - 1)]
+        assert not isinstance(broken, NameError | TypeError | AttributeError), (
+            f"{checkpoint.name!r} was not looked at: {broken}"
+        )
         assert error.record["hint"] == wanted
         assert str(error).endswith(wanted.strip()), str(error)
-
-
-def measures(checkpoint: Checkpoint, names: dict[str, Any], made: set[str]) -> None:
-    """Assert that a checkpoint fails when its step was not run: the condition itself says no."""
-    names.update({name: Nothing() for name in made})  # in place: a lab's functions read them too
-    said = checkpoint.condition(names)
-    assert not said, f"{checkpoint.name!r} passes when its step was not run"
-    looks(checkpoint, names)

@@ -4,7 +4,7 @@ addresses, and a session that is over."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -14,34 +14,32 @@ import requests
 
 from labhelpers.settings import Settings
 
-__all__ = ["MEASURED", "Emptied"]
+__all__ = ["AT_THE_DOOR", "MEASURED", "Emptied"]
 
 NOWHERE = "https://127.0.0.1:1"  # a port that nobody listens on
-REFUSED = SimpleNamespace(status_code=404, ok=False)
-ANSWERED = SimpleNamespace(status_code=200, ok=True)
 
-# These judge what their step has just measured: an answer, a refusal, a figure. An emptied
-# platform takes nothing of it back, so they must fail when the step was not run.
-MEASURED = frozenset(
-    {
-        "The session is yours and it ends",
-        "Both wrong sign-ins are refused",
-        "The wrong role was refused, and nothing of it is there",
-        "The baseline knows that longer rides take longer",
-        "The model is clearly better than the baseline, and not too good to be true",
-        "The saved pipeline predicts what the training job predicted",
-        "The old model answered while the new registration was broken",
-        "One ride has a sensible prediction",
-        "Longer routes take longer, and every route has a prediction",
-        "The load was answered without a failure",
-        "The speed has drifted and the distances have not",
-        "Both versions answer, and not one request failed meanwhile",
-    }
-)
+# The platform's door answers whoever knocks, also when all behind it is emptied: that it refuses
+# strangers can only fail to be true where there is no door.
+AT_THE_DOOR = frozenset({"Both wrong sign-ins are refused"})
+
+# Each of these looks at the platform, and beside it at what somebody saw while something happened.
+# No platform keeps that, and looking again would make it happen again.
+MEASURED = {
+    "Atomicity: the killed writer left files, and no change": "what was there before the writer",
+    "Isolation: one lost and tried again, both effects are there, nobody saw half of one": (
+        "the conflict, which no log records, and what a reader saw between two commits"
+    ),
+    "Durability: a new process reads every ride back": "what that process counted; 8 s to ask it",
+    "CONVERT TO DELTA moved nothing and lost nothing": "which files were there before",
+    "Two workers serve, and no request failed on the way": "what callers saw meanwhile",
+    "All versions answer, and not one request failed meanwhile": "what callers saw meanwhile",
+    "The engine was told to reconnect, and no pod was restarted": "the restarts before",
+    "The load was answered without a failure, says the engine": "the engine's counters before",
+}
 
 
-class Tables:
-    """What stands for Spark, which is too slow to start for this: tables read from nowhere."""
+class Gone:
+    """What stands for Spark, which is too slow to start for this: every table is gone."""
 
     read = property(lambda self: self)
 
@@ -49,13 +47,17 @@ class Tables:
         """Say what Spark says of a path without a table."""
         raise FileNotFoundError(f"[DELTA_PATH_DOES_NOT_EXIST] {path} doesn't exist")
 
-    def where(self, _: str) -> Tables:
-        """Stay lazy, as a table does until it is counted."""
-        return self
+    def parquet(self, path: str) -> Any:
+        """Say what Spark says of a path without files."""
+        raise FileNotFoundError(f"[PATH_NOT_FOUND] {path}")
 
-    def count(self) -> int:
-        """Say what Spark says of a table whose files are gone."""
-        raise FileNotFoundError("[DELTA_EMPTY_DIRECTORY] no file found")
+    def table(self, name: str) -> Any:
+        """Say what Spark says of a table nobody made."""
+        raise LookupError(f"[TABLE_OR_VIEW_NOT_FOUND] {name}")
+
+    def sql(self, question: str) -> Any:
+        """Say the same of a table that is asked for in SQL."""
+        raise LookupError(f"[TABLE_OR_VIEW_NOT_FOUND] in {question!r}")
 
 
 @dataclass(frozen=True)
@@ -65,10 +67,10 @@ class Emptied:
     place: Settings
     k8s: Any  # labhelpers.cluster.Clients of an empty namespace
     session: dict[str, str]  # one that has been signed out
-    authorization: Any  # the client of that session
+    over: Any  # labhelpers.cluster.Clients of that session
     http: requests.Session
 
-    def names(self, lab: str) -> dict[str, Any]:
+    def names(self, lab: str, checkpoint: str = "") -> dict[str, Any]:
         """Return what the cells of a lab have made."""
         models, code = (self.place.project_repo / what for what in ("models", "code"))
         shared = {
@@ -87,6 +89,8 @@ class Emptied:
             },
         }
         own: dict[str, Any] = getattr(self, f"core_{lab.removeprefix('core/')}")(models, code)
+        if checkpoint in AT_THE_DOOR:
+            own["place"] = replace(self.place, url=NOWHERE)
         return shared | own
 
     def core_01(self, models: Path, code: Path) -> dict[str, Any]:
@@ -94,90 +98,108 @@ class Emptied:
         space = self.k8s.namespace
         return {
             "session": self.session,
+            "credentials": {"name": self.place.user, "password": "", "tenant_name": ""},
+            "mistakes": [{"password": "wrong"}, {"tenant_name": "another"}],
             "known": {"user_name": self.place.user},
-            "remaining": 3600.0,
-            "refusals": [[401], [403]],
-            "current": {"context": {"namespace": space}},
-            "authorization": self.authorization,
+            "api": self.over.core.api_client,
+            "authorization": self.over.auth,
             "questions": [("create", "configmaps", space, "")] * 5,
-            "rights": {("create", "configmaps", space, ""): True},
-            "refusal": "secrets is forbidden",
         }
 
     def core_02(self, models: Path, code: Path) -> dict[str, Any]:
         """Deploy a notebook."""
+        role = {"id": "notebook", "members": 1, "resources": {"limits": {}, "requests": {}}}
+        wrong = {
+            "apiVersion": "kubedirector.hpe.com/v1beta1",
+            "kind": "KubeDirectorCluster",
+            "metadata": {"name": "wrong-x"},
+            "spec": {"app": "jupyter-notebook", "appCatalog": "local", "roles": [role]},
+        }
         return {
-            "apps": [{"metadata": {"name": "jupyter-notebook"}}],
-            "shared": {"status": {"state": "configured"}},
-            "cluster": {"status": {"state": "configured"}},
             "name": "jupyter-notebook-x",
             "secret_name": "kc-secret-x",
-            "refusal": "Invalid role; expected controller",
             "selector": "kubedirector.hpe.com/kdcluster=jupyter-notebook-x",
+            "wrong": wrong,
+            "browser": self.http,
+        }
+
+    def core_03(self, models: Path, code: Path) -> dict[str, Any]:
+        """Build the lakehouse."""
+        home = self.place.project_repo / "lakehouse" / "x"
+        return {
+            "spark": Gone(),
+            "home": home,
+            "lake": home / "lake",
+            "copied": home / "copied",
+            "rides": home / "rides",
+            "live": home / "live",
+            "arrivals": home / "arrivals",
+            "total": 10,
+            "before": set(),
+            "hours": "SELECT 24",
+            "known": "SELECT 10",
+            "listed": set(),
+            "there": 10,
+            "forward": "true",
+            "tally": "tally",
+            "conflicts": ["ConcurrentAppendException"],
+            "seen": {(0, 0)},
+            "read_again": 10,
+            "jfk": "PULocationID = 132",
         }
 
     def core_04(self, models: Path, code: Path) -> dict[str, Any]:
         """Train."""
         return {
             "handed": {"path": "trips", "version": 3, "rows": 10, "table_version": 3},
-            "reader": Tables(),
+            "reader": Gone(),
             "rows": 10,
             "names": ["hour"],
             "frame": pd.DataFrame({"hour": [1.0]}),
             "feature_file": self.place.project_repo / "rides.parquet",
-            "baselines": pd.DataFrame({"seconds off": [2.0, 1.0]}),
-            "baseline": 1.0,
+            "baseline": 2.0,
             "card_file": models / "ride-duration-1.json",
-            "card": {"mae": 1.0, "baseline_mae": 2.0},
-            "right": [1.0],
-            "skewed": [2.0],
-            "some": {"predicted": [1.0]},
+            "card": {"mae": 1.0, "file": "ride-duration-1.skops", "features": ["hour"]},
         }
 
     def core_05(self, models: Path, code: Path) -> dict[str, Any]:
         """Register."""
         return {
-            "card": {"mae": 1.0, "baseline_mae": 2.0, "file": "ride-duration-1.skops"},
+            "card": {"file": "ride-duration-1.skops", "features": ["hour"]},
+            "card_file": models / "ride-duration-1.json",
+            "script_file": code / "score_rides.py",
             "lineage": {"table-version": "3"},
             "config_name": "model-x-1",
-            "answer": ANSWERED,
-            "complaint": "expected a file at nowhere.skops",
         }
 
     def core_06(self, models: Path, code: Path) -> dict[str, Any]:
         """Serve."""
+        place = SimpleNamespace(longitude=-74.0, latitude=40.7)
         return {
+            "card": {"features": ["hour"]},
             "url": f"{NOWHERE}/ride-duration/1/predict",
-            "body": {},
-            "answer": ANSWERED,
-            "minutes": 60.0,
-            "distances": [1.0, 2.0],
-            "predicted": [1.0, 2.0],
-            "answers": {"no token": REFUSED},
-            "failed": 0,
-            "before": [1.0] * 400,
-            "failed_during": 0,
-            "failed_after": 0,
+            "start": place,
+            "end": place,
+            "asked": [{"trip_distance": 1.0}] * 200,
+            "good": {"hour": 17.0},
+            "mistakes": {"no token": ({}, f"{NOWHERE}/ride-duration/1/predict", {"hour": 17.0})},
+            "counted": {},
+            "during": SimpleNamespace(failed=0),
+            "after": SimpleNamespace(failed=0),
         }
 
     def core_07(self, models: Path, code: Path) -> dict[str, Any]:
         """Change the model while it serves."""
         return {
-            "spark": Tables(),
-            "before": Tables(),
-            "after": Tables(),
+            "spark": Gone(),
+            "card": {"table": "trips", "table_version": 3},
             "month": 3,
             "path": "trips",
-            "drift": {"mph": 0.4, "trip_distance": 0.0},
             "second_file": models / "ride-duration-2.json",
             "version": 4,
-            "counts": {"asked": 10, "failed": 0},
-            "names_served": ["ride-duration/1"],
-            "told": [["Cluster", "called --reconnect"]],
+            "ride": {"hour": 17.0},
+            "crowd": SimpleNamespace(asked=10, failed=0),
             "restarts_before": {"inference-server-x-0": 0},
-            "first_error": 2.0,
-            "second_error": 1.0,
             "rows": [],
             "held": {"duration": 1.0},
-            "lineage": [[which, "1", 3, ""] for which in ("1", "2", "production")],
         }

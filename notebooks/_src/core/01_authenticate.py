@@ -19,8 +19,8 @@
 # | Need | Why | Check |
 # |---|---|---|
 # | A running platform | This lab talks to it | `labsandbox status`, or your administrator |
-# | Your user name and tenant | The platform asks who you are | `EZMERAL_USER`, `EZMERAL_TENANT` |
-# | The platform's certificate | You verify whom you tell your password | `EZMERAL_CA` |
+# | Your user name and tenant | The platform asks who you are | `echo $EZMERAL_USER $EZMERAL_TENANT` |
+# | The platform's certificate | You verify whom you tell your password | `ls $EZMERAL_CA` |
 
 # %% [markdown]
 # ## Parameters
@@ -93,9 +93,10 @@ check(
     lambda: http.get(f"{place.url}/api/v2/session", headers=session, timeout=30).ok,
     saw=lambda: http.get(f"{place.url}/api/v2/session", headers=session, timeout=30).status_code,
     hint=[
-        "Run the cell that signs in once more, and type the password slowly.",
-        f"Is {place.user!r} a member of {place.tenant!r}? Upper and lower case matter.",
-        "`labsandbox status` says whether the platform runs.",
+        "Look at the number that the sign-in printed: 201 means that you are in, all else a refusal.",
+        f"Usually the password is mistyped, {place.user} is no member of {place.tenant}, or the "
+        "session was signed out: `print(signed_in.text)` in a cell shows the platform's reason.",
+        "Run the cell that begins `credentials = {` once more, and type the password slowly.",
     ],
 )
 
@@ -106,13 +107,20 @@ check(
 # session, and when it forgets you.
 
 # %%
-known = http.get(f"{place.url}/api/v2/session", headers=session, timeout=30).json()
-remaining = known["expiry_time"] - time.time()
+def what_is_known() -> dict:
+    return http.get(f"{place.url}/api/v2/session", headers=session, timeout=30).json()
+
+
+def hours_left() -> float:
+    return (what_is_known().get("expiry_time", 0) - time.time()) / 3600
+
+
+known = what_is_known()
 table(
     [[key, known[key]] for key in ("user_name", "tenant_name", "role_name", "expiry")],
     columns=["field", "value"],
 )
-print(f"{remaining / 3600:.1f} hours are left.")
+print(f"{hours_left():.1f} hours are left.")
 
 # %% [markdown]
 # Look at `role_name`: a **Member** works in a tenant, an **Admin** runs it. A **tenant** is a team
@@ -121,9 +129,13 @@ print(f"{remaining / 3600:.1f} hours are left.")
 # %%
 check(
     "The session is yours and it ends",
-    lambda: known["user_name"] == place.user and 0 < remaining <= 24 * 3600,
-    saw=lambda: f"{known['user_name']}, {remaining / 3600:.1f} h left",
-    hint="Sign in again with the cell of step 1: an old session may be over.",
+    lambda: what_is_known().get("user_name") == place.user and 0 < hours_left() <= 24,
+    saw=lambda: what_is_known().get("message") or f"{known['user_name']}, {hours_left():.1f} h left",
+    hint=[
+        "Look at `user_name` and `expiry` in the table above: are they yours, and in the future?",
+        "Usually the session is over, or was signed out: `print(what_is_known())` shows the reason.",
+        "Run the cell that begins `credentials = {` for a new session, then this one.",
+    ],
 )
 
 # %% [markdown]
@@ -135,17 +147,16 @@ check(
 
 
 # %%
-def try_to_sign_in(**changed: str) -> list[object]:
-    answer = http.post(f"{place.url}/api/v2/session", json=credentials | changed, timeout=30)
+mistakes = [{"password": "not-the-password"}, {"tenant_name": other_tenant}]
+
+
+def try_to_sign_in(mistake: dict) -> list[object]:
+    answer = http.post(f"{place.url}/api/v2/session", json=credentials | mistake, timeout=30)
     said = answer.json() if not answer.ok else {}
     return [answer.status_code, said.get("message", ""), said.get("hint", "")]
 
 
-refusals = [
-    try_to_sign_in(password="not-the-password"),
-    try_to_sign_in(tenant_name=other_tenant),
-]
-table(refusals, columns=["status", "message", "what to do"])
+table([try_to_sign_in(one) for one in mistakes], columns=["status", "message", "what to do"])
 
 # %% [markdown]
 # `401` means *I do not know who you are*; `403` means *I know, and you may not*. The tenant that
@@ -155,10 +166,16 @@ table(refusals, columns=["status", "message", "what to do"])
 # %%
 check(
     "Both wrong sign-ins are refused",
-    lambda: [row[0] for row in refusals] == [401, 403],
-    saw=lambda: [row[0] for row in refusals],
+    lambda: [try_to_sign_in(one)[0] for one in mistakes] == [401, 403],
+    saw=lambda: [try_to_sign_in(one)[0] for one in mistakes],
     expected="401 for the password, 403 for the tenant",
-    hint="Is `other_tenant` really a tenant you do not belong to? Look at the parameters.",
+    hint=[
+        "Look at the two numbers: which of the two mistakes was not refused as it should be?",
+        "A 201 for the tenant means that you do belong to `other_tenant`; a 429, that too many wrong "
+        "passwords came before: `print(try_to_sign_in(mistakes[0]))` names the seconds to wait.",
+        "Name a tenant that is not yours in `other_tenant`, then run the cell that begins "
+        "`mistakes = [` again.",
+    ],
 )
 
 # %% [markdown]
@@ -179,21 +196,33 @@ table(
 )
 
 # %% [markdown]
-# A **context** is a cluster, a user and a namespace under one name. The current one is what every
-# command uses when you name none:
+# A **context** is a cluster, a user and a namespace under one name. A **namespace** is the part of
+# the cluster that belongs to your tenant; the context without one looks at the cluster as a whole.
+# The current context is what every command uses when you name none:
 #
 # ```bash
 # kubectl config current-context
 # ```
 
 # %%
-contexts, current = config.list_kube_config_contexts(str(place.kubeconfig))
-print(current["name"])
+def current() -> dict:
+    return config.list_kube_config_contexts(str(place.kubeconfig))[1]
+
+
+print(current()["name"])
+
+# %%
 check(
-    "The kubeconfig points into your namespace",
-    lambda: bool(current["context"].get("namespace")) and place.kubeconfig.stat().st_mode & 0o77 == 0,
-    saw=lambda: f"namespace {current['context'].get('namespace')}, readable by you alone",
-    hint="Fetch it again with the cell above: a session without a tenant has no namespace.",
+    "The kubeconfig points into your namespace, and only you can read it",
+    lambda: current()["context"].get("namespace") and place.kubeconfig.stat().st_mode & 0o77 == 0,
+    saw=lambda: f"namespace {current()['context'].get('namespace')}, "
+    f"mode {place.kubeconfig.stat().st_mode & 0o777:o}",
+    hint=[
+        f"Look at the file {place.kubeconfig.name}: is it there, whole, and yours alone?",
+        "Usually it was not saved, because the session was over, or its mode lets others read it: "
+        f"`ls -l {place.kubeconfig}` must show `-rw-------`.",
+        "Run the cell that begins `answer = http.get(` again: it fetches and saves the file.",
+    ],
 )
 
 # %% [markdown]
@@ -204,7 +233,7 @@ check(
 
 # %%
 api = config.new_client_from_config(str(place.kubeconfig))
-namespace = current["context"]["namespace"]
+namespace = current()["context"]["namespace"]
 authorization = client.AuthorizationV1Api(api)
 
 
@@ -245,9 +274,15 @@ table(
 check(
     "You may work here and only here",
     lambda: [may_i(*question) for question in questions] == [True, True, False, False, False],
-    saw=lambda: ", ".join("yes" if ok else "no" for ok in rights.values()),
+    saw=lambda: ", ".join("yes" if may_i(*question) else "no" for question in questions),
     expected="yes, yes, no, no, no",
-    hint="Two answers of yes are a Member's. Signed in as an administrator, you see more.",
+    hint=[
+        "Look at the last column of the table: two answers of yes are a Member's, five an Admin's.",
+        "Usually the session is over, or you are signed in as somebody else: `kubectl auth whoami` "
+        "and `kubectl config current-context` in a terminal say who you are.",
+        "Sign in again: run the cells that begin `credentials = {`, `answer = http.get(` and "
+        "`api = config.`, then this one.",
+    ],
 )
 
 # %% [markdown]
@@ -256,13 +291,15 @@ check(
 # A rule that is not tried is a hope. Ask for the neighbours' Secrets and read the refusal.
 
 # %%
-core = client.CoreV1Api(api)
-try:
-    found = core.list_namespaced_secret(other_namespace).items
-    refusal = f"{len(found)} secrets of another tenant are open to you"
-except client.ApiException as error:
-    refusal = yaml.safe_load(error.body)["message"]
-print(refusal)
+def knock() -> str:
+    try:
+        found = client.CoreV1Api(api).list_namespaced_secret(other_namespace).items
+    except client.ApiException as error:
+        return yaml.safe_load(error.body)["message"]
+    return f"{len(found)} secrets of another tenant are open to you"
+
+
+print(knock())
 
 # %% [markdown]
 # ```bash
@@ -272,9 +309,15 @@ print(refusal)
 # %%
 check(
     "The neighbours' secrets stay theirs",
-    lambda: "forbidden" in refusal and not may_i("get", "pods", other_namespace),
-    saw=refusal,
-    hint="If this door is open, tell your administrator at once: something is set up wrong.",
+    lambda: "forbidden" in knock() and not may_i("get", "pods", other_namespace),
+    saw=knock,
+    hint=[
+        "Look at the sentence above: it must say `forbidden`, and name you.",
+        "`Unauthorized` means that the session is over. A number of secrets means that you are more "
+        "than a Member: `kubectl auth can-i --list` in a terminal shows what you may do.",
+        "Run the cells that begin `credentials = {`, `answer = http.get(` and `api = config.`, then "
+        "this one. If the door is open still, tell your administrator at once.",
+    ],
 )
 
 # %% [markdown]
@@ -284,7 +327,8 @@ check(
 #   an older one. `labsandbox env` prints the right path; restart Jupyter with it.
 # - **`There is no valid session in X-BDS-SESSION`**: the session is over or was signed out. Run
 #   step 1 again; nothing else is lost.
-# - **`Too many failed sign-ins`**: wait the seconds the answer names. The pause doubles each time.
+# - **`429 Too Many Requests`** when you sign in: too many wrong passwords in a row. Wait; the answer
+#   names the seconds, and they double with every further mistake.
 
 # %% [markdown]
 # ## Exercise

@@ -38,13 +38,14 @@ memory: str = "768Mi"  # what the notebook server may use
 import json
 
 import requests
+import yaml
 from kubernetes import client
 
 from labhelpers.check import begin, check
 from labhelpers.cleanup import labels, remove
 from labhelpers.cluster import KUBEDIRECTOR, apply, connect, endpoints, wait_configured
 from labhelpers.quiz import quiz
-from labhelpers.settings import settings
+from labhelpers.settings import password, settings
 from labhelpers.show import table
 from labhelpers.wait import wait
 
@@ -64,10 +65,15 @@ print(f"{place.user} works in namespace {k8s.namespace}")
 
 # %%
 where = {**KUBEDIRECTOR, "namespace": k8s.namespace}
-apps = k8s.custom.list_namespaced_custom_object(plural="kubedirectorapps", **where)["items"]
+
+
+def catalogue() -> list[dict]:
+    return k8s.custom.list_namespaced_custom_object(plural="kubedirectorapps", **where)["items"]
+
+
 table(
     [[item["metadata"]["name"], item["spec"]["label"]["name"],
-      ", ".join(role["id"] for role in item["spec"]["roles"])] for item in apps],
+      ", ".join(role["id"] for role in item["spec"]["roles"])] for item in catalogue()],
     columns=["name", "what it is", "roles"],
 )
 
@@ -81,19 +87,17 @@ table(
 # be **connected** to it, so that it can send work there.
 
 # %%
-def catalogue() -> list[str]:
-    apps = k8s.custom.list_namespaced_custom_object(plural="kubedirectorapps", **where)["items"]
-    return [item["metadata"]["name"] for item in apps]
-
-
-shared = wait_configured(k8s, training_cluster)
 check(
-    "The catalogue and the shared training cluster are there",
-    lambda: app in catalogue(),
-    saw=lambda: f"{len(catalogue())} apps; {training_cluster} is {shared['status']['state']}",
+    "The catalogue has your app, and the shared training cluster is well",
+    lambda: app in [item["metadata"]["name"] for item in catalogue()]
+    and wait_configured(k8s, training_cluster)["status"]["state"] == "configured",
+    saw=lambda: f"{app}, one of {len(catalogue())} apps, and {training_cluster}",
     hint=[
-        "The catalogue belongs to the tenant: are you in the right namespace? Run lab core-01.",
-        "`kubectl get kdapp` must list the app; ask your instructor to add it.",
+        "Look at the first column of the table: is your app in it, spelled as in the parameters?",
+        "Usually `app` or `training_cluster` is misspelled, or the kubeconfig is of another tenant: "
+        "`kubectl get kdapp,kdcluster` in a terminal lists what your namespace has.",
+        'Type `app, training_cluster = "jupyter-notebook", "training-engine-shared"` in a cell, then '
+        "run this one again. If they are not in the list, your instructor can add them.",
     ],
 )
 
@@ -136,8 +140,14 @@ check(
     lambda: k8s.core.read_namespaced_secret(secret_name, k8s.namespace).metadata.labels[
         "kubedirector.hpe.com/secretType"
     ] == "kubeconfig",
-    saw=lambda: ", ".join(k8s.core.read_namespaced_secret(secret_name, k8s.namespace).data),
-    hint="Run the cell above; a 403 means that your session is of another tenant.",
+    saw=lambda: f"{secret_name}, with the key "
+    + ", ".join(k8s.core.read_namespaced_secret(secret_name, k8s.namespace).data),
+    hint=[
+        f"Look whether the Secret {secret_name} is there, and which labels it carries.",
+        "Usually it was not made, or made without the label `secretType`, so that KubeDirector "
+        "ignores it: `kubectl get secret --show-labels` in a terminal shows both.",
+        "Run the cell that begins `secret = client.V1Secret(` again: it makes the Secret or mends it.",
+    ],
 )
 
 # %% [markdown]
@@ -156,7 +166,10 @@ manifest = {
         "app": app,
         "appCatalog": "local",
         "namingScheme": "CrNameRole",
-        "connections": {"clusters": [training_cluster], "secrets": [secret_name]},
+        "connections": {
+            "clusters": [training_cluster],
+            "secrets": [secret_name, "hpecp-ext-auth-secret"],  # the second one checks passwords
+        },
     },
 }
 
@@ -167,10 +180,10 @@ manifest["spec"]["roles"] = [
         "id": "controller",
         "members": 1,
         "serviceAccountName": "ecp-tenant-member-sa",
-        "resources": {"requests": size, "limits": size},
+        "resources": {"requests": dict(size), "limits": dict(size)},
     }
 ]
-print(json.dumps(manifest["spec"], indent=2))
+print(yaml.safe_dump(manifest["spec"], sort_keys=False))
 
 # %% [markdown]
 # | Field | Meaning |
@@ -178,31 +191,40 @@ print(json.dumps(manifest["spec"], indent=2))
 # | `app`, `appCatalog` | the application, from your tenant's (`local`) or everybody's (`system`) catalogue |
 # | `namingScheme: CrNameRole` | objects are named after the cluster and the role, so you recognise them |
 # | `connections` | what the members are told about: clusters, ConfigMaps, Secrets, all of your namespace |
-# | `roles[].id` | must be a role of the app; the next step shows what happens otherwise |
+# | `roles[].id` | must be a role of the app; the next cell shows what happens otherwise |
 #
-# Before you order it, order something wrong. An **admission webhook** reads every manifest before
-# it is stored.
+# Before you order it, order something wrong. An **admission webhook** is a program that reads every
+# manifest before it is stored. You ask for a *dry run*: the cluster judges the manifest as ever, and
+# stores nothing, whatever the verdict.
 
 # %%
 wrong = json.loads(json.dumps(manifest))
 wrong["metadata"]["name"] = f"wrong-{place.user}"
 wrong["spec"]["roles"][0]["id"] = "notebook"
-try:
-    apply(k8s, "kubedirectorclusters", wrong)
-    refusal = "it was accepted"
-except client.ApiException as error:
-    refusal = json.loads(error.body)["message"]
-print(refusal)
+
+
+def order_wrong() -> str:
+    make = k8s.custom.create_namespaced_custom_object
+    try:
+        make(plural="kubedirectorclusters", body=wrong, dry_run="All", **where)
+    except client.ApiException as error:
+        return json.loads(error.body)["message"]
+    return "it was accepted"
+
+
+print(order_wrong())
 
 # %%
 check(
-    "The wrong role was refused, and nothing of it is there",
-    lambda: "controller" in refusal
-    and not k8s.core.list_namespaced_pod(
-        k8s.namespace, label_selector=f"kubedirector.hpe.com/kdcluster=wrong-{place.user}"
-    ).items,
-    saw=refusal,
-    hint="The webhook names the valid roles. If it accepted this, the operator is not running.",
+    "The wrong role is refused, and the refusal names the right one",
+    lambda: 'Valid roles: "controller"' in order_wrong(),
+    saw=order_wrong,
+    hint=[
+        "Read the refusal: what does it say is wrong, and does it list the valid roles?",
+        "Usually the manifest is wrong in another place, or not at all: `print(wrong)` in a cell "
+        "shows it. If a role `notebook` is accepted, KubeDirector does not run: `labsandbox doctor`.",
+        "Run the cell that begins `wrong = json.loads(` again: it sends a wrong role and nothing else.",
+    ],
 )
 
 # %% [markdown]
@@ -228,17 +250,20 @@ cluster = wait_configured(k8s, name)
 events = k8s.core.list_namespaced_event(
     k8s.namespace, field_selector=f"involvedObject.name={name}"
 ).items
+events.sort(key=lambda event: event.last_timestamp)
 table([[event.reason, event.message] for event in events[:12]], columns=["reason", "what happened"])
 
 # %%
 check(
     "Your notebook is configured and no member is in trouble",
     lambda: wait_configured(k8s, name)["status"]["state"] == "configured",
-    saw=lambda: cluster["status"]["state"],
+    saw=lambda: wait_configured(k8s, name)["status"]["state"],
     hint=[
         "Look at the last events above: they name the member and what it waits for.",
-        f"`kubectl describe kdcluster {name}` shows the tail of the start script.",
-        "`labsandbox doctor` collects events, script tails, ports and disk.",
+        f"Usually there is no room for the pod, or its start script failed: `kubectl get kdcluster "
+        f"{name}` in a terminal says in the column PROBLEM which of the two.",
+        "Run the cell that begins `apply(k8s` again: it orders what is missing. Without room, put "
+        "less into `cpu` and `memory` first, and run from step 3 on.",
     ],
 )
 
@@ -278,7 +303,12 @@ check(
     "The pod runs",
     lambda: phases() == ["Running"],
     saw=phases,
-    hint="A pod that is being replaced is Pending for a moment: run this cell again.",
+    hint=[
+        "Look at what was found: Pending is a pod that waits, an empty list means no pod at all.",
+        "Usually it is being replaced, or waits for room: `kubectl describe pod -l "
+        f"{selector}` in a terminal ends with the reason.",
+        "Run the cell that begins `apply(k8s` again, which waits until the pod is well, then this one.",
+    ],
 )
 
 # %% [markdown]
@@ -293,25 +323,54 @@ check(
 # ```
 
 # %%
+def ask_jupyter() -> requests.Response:
+    return requests.get(f"{address}/api", verify=str(place.ca), timeout=10)
+
+
 address = wait("a gateway address", lambda: endpoints(k8s, name, "controller").get(8000))
-answer = wait(
-    "Jupyter to answer",
-    lambda: requests.get(f"{address}/api", verify=str(place.ca), timeout=10),
-    until=lambda answer: answer.ok,
-    ignoring=(OSError,),
-)
+answer = wait("Jupyter to answer", ask_jupyter, until=lambda answer: answer.ok)
 print(f"Jupyter server {answer.json()['version']} answers at {address}")
 
 # %% [markdown]
-# Open the address in a browser and sign in. Files in the project repository are the same here and
-# there: that is how work moves between this Jupyter and the new one, without download and upload.
+# Click the address, or open it in another browser tab, and sign in with your own password: the
+# notebook asks the platform, through the second Secret of the manifest, whether it is right. Your
+# browser does not know the platform's certificate and warns you. On your own laptop you may go on;
+# on a shared platform, ask for its certificate instead.
+#
+# A program signs in as a browser does: it fetches the page with the form, and sends the form back.
+
+# %%
+browser = requests.Session()
+browser.verify, browser.trust_env = str(place.ca), False
+browser.get(f"{address}/login", timeout=30)
+form = {"_xsrf": browser.cookies["_xsrf"], "password": password(place.user)}
+browser.post(f"{address}/login", data=form, timeout=30)
+
+
+def files() -> list[str]:
+    listed = browser.get(f"{address}/api/contents", timeout=30).json()
+    return [item["name"] for item in listed.get("content", [])]
+
+
+print("In your new notebook:", ", ".join(files()))
+
+# %% [markdown]
+# `project_repo` is the project repository, the folder that all pods of your tenant share. Its files
+# are the same here and there: that is how work moves from this Jupyter to the new one, without
+# download and upload.
 
 # %%
 check(
-    "Your own Jupyter answers through the gateway, over verified TLS",
-    lambda: requests.get(f"{address}/api", verify=str(place.ca), timeout=10).ok,
-    saw=lambda: requests.get(f"{address}/api", verify=str(place.ca), timeout=10).json(),
-    hint="A page with 502 or 503 says what is missing behind the gateway; wait and run it again.",
+    "Your own Jupyter lets you in through the gateway, and has the project repository",
+    lambda: ask_jupyter().ok and "project_repo" in files(),
+    saw=lambda: f"HTTP {ask_jupyter().status_code}; {', '.join(files()) or 'no file'}",
+    hint=[
+        "Look at what was found: 502 or 503 means that nobody answers behind the gateway; 200 and no "
+        "file, that Jupyter answers and did not let you in.",
+        "Usually the pod is new and has another address, or the password was mistyped: "
+        f"`kubectl get kdcluster {name}` in a terminal must say configured.",
+        "Run the cells that begin `apply(k8s`, `def ask_jupyter` and `browser =` again, then this one.",
+    ],
 )
 
 # %% [markdown]

@@ -79,8 +79,11 @@ check(
     lambda: reader.load(str(repo / handed["path"])).count() == handed["rows"],
     saw=lambda: f"{rows:,} rows in version {handed['version']}",
     hint=[
-        "Run lab core-03 to its end: its last step writes trips.json.",
-        "If VACUUM removed the version's files, run lab core-03 again.",
+        "Look at trips.json, which lab core-03 wrote beside the table: its version, its rows.",
+        "Usually the table was made anew since, or VACUUM removed the version's files: "
+        f"`ls {repo / handed['path']}/_delta_log` in a terminal lists the versions there are.",
+        "Run the cell that begins `handed = json.loads(` again, then this one. If it fails still, run "
+        "lab core-03 again to its end.",
     ],
 )
 
@@ -106,24 +109,29 @@ columns += [f"double(month = {number}) AS month_{number}" for number in range(1,
 names += [f"month_{number}" for number in range(1, 7)]
 recipe = f"""SELECT {", ".join(columns)}, double(duration) AS duration, Borough AS borough
     FROM trips JOIN zones ON PULocationID = LocationID"""
-(code / "features.sql").write_text(recipe, "utf-8")
 
 # %%
+(code / "features.sql").write_text(recipe, "utf-8")
 trips.createOrReplaceTempView("trips")
 spark.read.csv(str(zones_file()), header=True).createOrReplaceTempView("zones")
 rides = spark.sql(recipe)
 frame = rides.sample(fraction=min(1.0, sample / rows), seed=seed).toPandas()
 feature_file = features / f"rides-v{handed['version']}.parquet"
 frame.to_parquet(feature_file)
-show.table(frame[["trip_distance", "hour", "duration"]].describe().reset_index())
+show.table(frame[["trip_distance", "hour", "duration"]].describe().round(1).reset_index(names="of all"))
 
 # %%
 check(
     "Features are numbers, without gaps, and hold nothing from after the ride",
     lambda: pd.read_parquet(feature_file)[names].notna().all().all()
     and not {"fare_amount", "total_amount"} & set(pd.read_parquet(feature_file).columns),
-    saw=lambda: f"{len(frame):,} rides, {len(names)} features",
-    hint="Run the cells of this step from the first; each of them may be run twice.",
+    saw=lambda: f"{len(pd.read_parquet(feature_file)):,} rides, {len(names)} features",
+    hint=[
+        f"Look at the file {feature_file.name} in the folder features: is it there, what is in it?",
+        "Usually a name is spelled in two ways, in `names` and in the recipe, or the file is of an "
+        "earlier run: `pd.read_parquet(feature_file).info()` in a cell shows columns and gaps.",
+        "Run the cells that begin `names = [` and `trips.createOrReplaceTempView` again.",
+    ],
 )
 
 # %% [markdown]
@@ -134,22 +142,30 @@ check(
 # error** says by how many seconds a prediction is off, on average.
 
 # %%
-speed = frame["trip_distance"].sum() / frame["duration"].sum()
-guesses = {
-    "the median for everybody": frame["duration"].median(),
-    "distance by average speed": frame["trip_distance"] / speed,
-}
-off = {name: (frame["duration"] - guess).abs().mean() for name, guess in guesses.items()}
-baselines = pd.DataFrame(off.items(), columns=["baseline", "seconds off"])
-baseline = float(baselines["seconds off"].min())
-show.bars(baselines, "baseline", "seconds off", "What no model at all would give", unit="seconds");
+def baselines(rides: pd.DataFrame) -> pd.Series:
+    pace = rides["duration"].sum() / rides["trip_distance"].sum()
+    guesses = {"the median for everybody": rides["duration"].median(),
+               "distance by average speed": rides["trip_distance"] * pace}
+    return pd.Series({name: (rides["duration"] - guess).abs().mean() for name, guess in guesses.items()})
+
+
+baseline = float(baselines(frame).min())
+show.bars(baselines(frame).reset_index(name="seconds off"), "index", "seconds off", "What no model at all would give", unit="seconds off, on average")
 
 # %%
 check(
     "The baseline knows that longer rides take longer",
-    lambda: baselines["seconds off"].iloc[1] < baselines["seconds off"].iloc[0],
-    saw=lambda: f"{baseline:.0f} seconds off",
-    hint="If distance does not help, the features of step 2 are mixed up; run it again.",
+    lambda: baselines(pd.read_parquet(feature_file)).is_monotonic_decreasing,
+    saw=lambda: ", ".join(
+        f"{name} is {seconds:.0f} s off"
+        for name, seconds in baselines(pd.read_parquet(feature_file)).items()
+    ),
+    hint=[
+        "Look at the two bars: the guess by distance must be the shorter one.",
+        "Usually the features are mixed up, so that a distance stands beside another ride's time: "
+        "`pd.read_parquet(feature_file).plot.scatter('trip_distance', 'duration')` must show a slope.",
+        "Run the cells that begin `names = [` and `trips.createOrReplaceTempView` again.",
+    ],
 )
 
 # %% [markdown]
@@ -161,7 +177,7 @@ check(
 # learns on four fifths and judges itself on the last fifth, which it has not seen.
 
 # %%
-program = '''
+prepare = '''
 """Train the ride-duration model: features in, a model, a card and test predictions out."""
 import json
 import os
@@ -182,7 +198,7 @@ rides = pd.read_parquet(repo / order["features"])
 '''
 
 # %%
-program += '''
+learn = '''
 train, test = train_test_split(rides, test_size=0.2, random_state=order["seed"])
 names = order["names"]
 trees = HistGradientBoostingRegressor(
@@ -191,11 +207,11 @@ trees = HistGradientBoostingRegressor(
 model = make_pipeline(StandardScaler(), trees).fit(train[names], train["duration"])
 predicted = model.predict(test[names])
 mae = mean_absolute_error(test["duration"], predicted)
-print(f"{len(train)} rides learned; {mae:.0f} s off on {len(test)} unseen ones")
+print(f"{len(train):,} rides learned; {mae:.0f} s off on {len(test):,} unseen ones")
 '''
 
 # %%
-program += '''
+keep = '''
 folder, name = repo / "models" / user, f"{order['name']}-{order['version']}"
 skops.io.dump(model, folder / f"{name}.skops")
 test.assign(predicted=predicted).to_parquet(folder / f"{name}-test.parquet")
@@ -205,7 +221,6 @@ card = order["about"] | {
 }
 (folder / f"{name}.json").write_text(json.dumps(card, indent=1))
 '''
-(code / "train_rides.py").write_text(program.lstrip(), "utf-8")
 
 # %% [markdown]
 # What changes from one training to the next is the **order**: which features, which seed, which
@@ -217,6 +232,7 @@ order = {
     "features": str(feature_file.relative_to(repo)),
     "about": {"table": handed["path"], "table_version": handed["version"], "baseline_mae": baseline},
 }
+(code / "train_rides.py").write_text((prepare + learn + keep).lstrip(), "utf-8")
 (code / "order.json").write_text(json.dumps(order, indent=1), "utf-8")
 shared = wait_configured(k8s, "training-engine-shared")
 
@@ -247,9 +263,11 @@ check(
     and json.loads(card_file.read_text())["table_version"] == handed["version"],
     saw=lambda: f"{json.loads(card_file.read_text())['mae']:.0f} seconds off",
     hint=[
-        "`%logs` shows what the job printed; a Failed job says its reason there.",
-        "Is the queue long? `%logs` says Queued. It is your turn soon: the queue is fair.",
-        "Killed while it ran? Send the cell again; nothing of the failed job is left behind.",
+        "Look at the Job Status: Queued waits for its turn, Failed says why in the lines below it.",
+        "Usually the job ran out of memory, or its worker was killed: `%logs` in a cell of its own "
+        "shows the reason and all that the job printed.",
+        "Run the cells that begin `%%trainingengineshared` and `%logs --follow` again: a failed job "
+        "has left nothing that is in the way.",
     ],
 )
 
@@ -260,27 +278,36 @@ check(
 # a **residual** is the true time minus the predicted one.
 
 # %%
-card = json.loads(card_file.read_text("utf-8"))
-judged = pd.read_parquet(models / f"{model_name}-{model_version}-test.parquet")
-judged = judged.assign(residual=judged["duration"] - judged["predicted"])
-judged["off"] = judged["residual"].abs()
+def judge() -> pd.DataFrame:
+    test = pd.read_parquet(models / f"{model_name}-{model_version}-test.parquet")
+    test["residual"] = test["duration"] - test["predicted"]
+    return test.assign(off=test["residual"].abs())
+
+
+card, judged = json.loads(card_file.read_text("utf-8")), judge()
 by_hour = judged.groupby("hour", as_index=False)["off"].mean()
-show.lines(by_hour, "hour", ["off"], "Harder at rush hour", unit="seconds off, on average");
+show.lines(by_hour, "hour", ["off"], "Harder by day than at night", unit="seconds off, on average")
 
 # %%
 by_borough = judged.groupby("borough", as_index=False)["off"].mean().sort_values("off")
-show.bars(by_borough, "borough", "off", "Long ways are harder to guess", unit="seconds off");
+show.bars(by_borough, "borough", "off", "Rides from outside Manhattan are harder to guess", unit="seconds off, on average")
 
 # %%
-axes = judged["residual"].clip(-900, 900).plot.hist(bins=60)
-axes.set(title="Most residuals are near zero, the long tail is late", xlabel="seconds late", ylabel="rides");
+minutes = judged["residual"].div(60).clip(-15, 15)
+axes = minutes.plot.hist(bins=60, title="Most rides end within a few minutes of the prediction")
+axes.set(xlabel="minutes later than predicted; the outermost bars hold all beyond", ylabel="rides");
 
 # %%
 check(
     "The model is clearly better than the baseline, and not too good to be true",
-    lambda: 0.15 * card["baseline_mae"] < card["mae"] < 0.9 * card["baseline_mae"],
-    saw=lambda: f"{card['mae']:.0f} s, the baseline {card['baseline_mae']:.0f} s",
-    hint="Too good often means that a feature knows the answer; too bad, that names are mixed up.",
+    lambda: 0.15 * baseline < judge()["off"].mean() < 0.9 * baseline,
+    saw=lambda: f"{judge()['off'].mean():.0f} s off on unseen rides, the baseline {baseline:.0f} s",
+    hint=[
+        "Compare the two numbers: the model's seconds should be about half of the baseline's.",
+        "Too good usually means that a feature knows the answer; too bad, that features are mixed up "
+        "or the test file is of another run: `print(card)` in a cell shows what the job was given.",
+        "Run the cells that begin `%%trainingengineshared`, `%logs --follow` and `def judge(` again.",
+    ],
 )
 
 # %% [markdown]
@@ -294,24 +321,33 @@ check(
 # it was trained, row by row. It needs no threshold, and it fails at the first wrong ride.
 
 # %%
-path = models / card["file"]
-pipeline = skops.io.load(path, trusted=skops.io.get_untrusted_types(file=path))
-some = judged.head(2000)
-right = pipeline.predict(some[card["features"]])
-skewed = pipeline[-1].predict(some[card["features"]].to_numpy())
-skew = pd.DataFrame({
-    "served": ["the whole pipeline", "the trees without their scaler"],
-    "seconds off": [np.abs(some["duration"] - guess).mean() for guess in (right, skewed)],
-})
-show.bars(skew, "served", "seconds off", "The same model, served wrongly", unit="seconds off");
+def predict(rides: pd.DataFrame, *, scaled: bool) -> np.ndarray:
+    path = models / card["file"]
+    pipeline = skops.io.load(path, trusted=skops.io.get_untrusted_types(file=path))
+    rows = rides[card["features"]]
+    return pipeline.predict(rows) if scaled else pipeline[-1].predict(rows.to_numpy())
+
+
+some = judge().head(2000)
+ways = {"the whole pipeline": True, "the trees without their scaler": False}
+off = [(some["duration"] - predict(some, scaled=is_whole)).abs().mean() for is_whole in ways.values()]
+skew = pd.DataFrame({"served": ways.keys(), "seconds off": off})
+show.bars(skew, "served", "seconds off", "The same model, served rightly and wrongly", unit="seconds off, on average")
 
 # %%
 check(
     "The saved pipeline predicts what the training job predicted",
-    lambda: np.allclose(right, some["predicted"]) and not np.allclose(skewed, some["predicted"]),
-    saw=lambda: f"{np.isclose(right, some['predicted']).mean():.0%} equal, without the scaler "
-    f"{np.isclose(skewed, some['predicted']).mean():.0%}",
-    hint="If the right one differs, model and test file are of different runs: send the job again.",
+    lambda: np.allclose(predict(judge(), scaled=True), judge()["predicted"]),
+    saw=lambda: " and ".join(
+        f"{np.isclose(predict(judge(), scaled=one), judge()['predicted']).mean():.0%} equal {how}"
+        for one, how in ((True, "as saved"), (False, "without the scaler"))
+    ),
+    hint=[
+        "Look at the share that is equal as saved: it must be all, not nearly all.",
+        "Usually the model file and the test file are of different runs: "
+        f"`ls -l {models}` in a terminal must show them written in the same moment.",
+        "Run the cells that begin `%%trainingengineshared` and `%logs --follow` again, then this one.",
+    ],
 )
 
 # %% [markdown]

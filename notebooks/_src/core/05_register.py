@@ -61,8 +61,12 @@ config_name = f"model-{place.user}-{model_version}"
 # a card is a number machine that nobody can question.
 
 # %%
+def read_card() -> dict:
+    return json.loads(card_file.read_text("utf-8"))
+
+
 card_file = file_of("core-04", models / f"{model_name}-{model_version}.json")
-card = json.loads(card_file.read_text("utf-8"))
+card = read_card()
 table([[key, card[key]] for key in ("table", "table_version", "rows", "mae", "baseline_mae")],
       columns=["card", "value"])
 
@@ -75,10 +79,17 @@ table([[key, card[key]] for key in ("table", "table_version", "rows", "mae", "ba
 
 # %%
 check(
-    "The model beats its baseline, says its card",
-    lambda: card["mae"] < card["baseline_mae"] and (models / card["file"]).is_file(),
-    saw=lambda: f"{card['mae']:.0f} s against {card['baseline_mae']:.0f} s",
-    hint="Run lab core-04 to its end: it writes the model and the card together.",
+    "The model beats its baseline, says its card, and its file is there",
+    lambda: read_card()["mae"] < read_card()["baseline_mae"] and (models / card["file"]).is_file(),
+    saw=lambda: f"{read_card()['mae']:.0f} s against {read_card()['baseline_mae']:.0f} s; "
+    f"{card['file']} {'is' if (models / card['file']).is_file() else 'is not'} there",
+    hint=[
+        f"Look at two files in the folder models of the project repository: {card_file.name}, {card['file']}.",
+        f"Usually one of them was moved or deleted: `ls -l {models}` in a terminal must show both, "
+        "written in the same moment.",
+        "Run lab core-04 again to its end, which writes both, then run the cell that begins "
+        "`def read_card(`.",
+    ],
 )
 
 # %% [markdown]
@@ -106,8 +117,9 @@ def load(path):
 def predict(model, rows):
     return model.predict(pandas.DataFrame(rows, columns=FEATURES)).tolist()
 '''
-code.mkdir(parents=True, exist_ok=True)
-(code / "score_rides.py").write_text(script.lstrip(), "utf-8")
+script_file = code / "score_rides.py"
+script_file.parent.mkdir(parents=True, exist_ok=True)
+written = script_file.write_text(script.lstrip(), "utf-8")
 
 # %% [markdown]
 # Notice what the script does not contain: no scaling, no list of months, no path. The scaler sits
@@ -125,9 +137,14 @@ def digest(path) -> str:
 
 check(
     "The scoring script is in the project repository",
-    lambda: "def predict" in (code / "score_rides.py").read_text("utf-8"),
-    saw=lambda: f"sha256 {digest(code / 'score_rides.py')}",
-    hint="Run the cell above: it writes the file the engine will read.",
+    lambda: all(f"def {name}(" in script_file.read_text("utf-8") for name in ("load", "predict")),
+    saw=lambda: f"{script_file.name}, sha256 {digest(script_file)}",
+    hint=[
+        f"Look at the file {script_file.name} in the folder code of the project repository.",
+        "Usually it was not written, or it lost one of the two functions `load` and `predict`: "
+        f"`cat {script_file}` in a terminal shows what the engine would read.",
+        "Run the cell that begins `script = f` again: it writes the file.",
+    ],
 )
 
 # %% [markdown]
@@ -143,7 +160,7 @@ lineage = {
     "table": card["table"],
     "table-version": str(card["table_version"]),
     "model-digest": digest(models / card["file"]),
-    "code-digest": digest(code / "score_rides.py"),
+    "code-digest": digest(script_file),
     "mae-seconds": f"{card['mae']:.1f}",
     "trained-by": place.user,
     "trained-at": card["trained_at"],
@@ -190,7 +207,12 @@ check(
         for key, value in k8s.core.read_namespaced_config_map(config_name, k8s.namespace).data.items()
         if key in ("model-version", "table-version", "code-digest")
     ),
-    hint="Run the cells of this step again; a 403 means that your session is of another tenant.",
+    hint=[
+        f"Look at the ConfigMap {config_name}: is it there, and which keys does it have?",
+        "Usually it was not applied, or a key was left out: "
+        f"`kubectl describe configmap {config_name}` in a terminal lists what it holds.",
+        "Run the cells that begin `repository =` and `model = {` again, then this one.",
+    ],
 )
 
 # %% [markdown]
@@ -254,8 +276,10 @@ check(
     lambda: wait_served(http, address, f"{model_name}/{model_version}"),
     saw=lambda: ", ".join(served(http, address)),
     hint=[
-        "`GET /models` of the engine says why a model is not loaded.",
-        f"`kubectl logs -l kubedirector.hpe.com/kdcluster={engine}` shows the workers' words.",
+        "Look at what `GET /models` says, the engine's own account: is your model in it, and why not?",
+        "Usually the ConfigMap has no label `cmType`, or is not among the connections: `kubectl get "
+        f"configmap {config_name} --show-labels` and `kubectl describe kdcluster {engine}` show both.",
+        "Run the cells that begin `model = {`, `manifest = {`, `apply(k8s` and `http, address` again.",
     ],
 )
 
@@ -263,36 +287,49 @@ check(
 # ## 5. Break a registration on purpose
 #
 # Sooner or later a ConfigMap names a file that is not there. Point yours at nothing and watch: the
-# engine keeps the loaded model, and says what is wrong with the new one.
+# engine keeps the model that is loaded, and says what is wrong with the one it was told to load.
 
 # %%
-broken = model | {"path": f"{repository}/models/nowhere.skops"}
+def complaint() -> str:
+    return served(http, address)[f"{model_name}/{model_version}"].get("error", "")
+
+
+broken = model | {"path": f"{repository}/models/{place.user}/nowhere.skops"}
 apply_config_map(k8s, config_name, broken, marks)
-complaint = wait(
-    "the engine to notice",
-    lambda: served(http, address).get(f"{model_name}/{model_version}", {}).get("error"),
-)
-print(complaint)
+print(wait("the engine to notice", complaint))
 
 # %% [markdown]
-# Read the complaint: it names the ConfigMap, the key, the path that was expected, and the command
-# that lists what is there instead. The engine tried to load the successor beside the model that was
-# serving, failed, and threw only the attempt away.
+# Read the complaint: it names the ConfigMap, the key, the path that was expected, and what lies in
+# that folder instead. The engine tried to load the successor beside the model that was serving,
+# failed, and threw only the attempt away. Ask for a prediction now, while the registration is broken.
 
 # %%
-ride = dict.fromkeys(card["features"], 1)
-answer = http.post(
-    f"{address}/{model_name}/{model_version}/predict",
-    json={"use_scoring": True, "scoring_args": ride},
-    timeout=10,
-)
-apply_config_map(k8s, config_name, model, marks)
+def ask():
+    url = f"{address}/{model_name}/{model_version}/predict"
+    body = {"use_scoring": True, "scoring_args": dict.fromkeys(card["features"], 1)}
+    return http.post(url, json=body, timeout=10)
+
+
+# %%
 check(
-    "The old model answered while the new registration was broken",
-    lambda: answer.status_code == 200 and "nowhere" in complaint,
-    saw=lambda: f"HTTP {answer.status_code}",
-    hint="Run both cells again: the answer must come while the ConfigMap is broken.",
+    "The old model answers while the new registration is broken",
+    lambda: ask().status_code == 200 and "nowhere" in complaint(),
+    saw=lambda: f"HTTP {ask().status_code}, and the complaint: {complaint() or 'none'}",
+    hint=[
+        "Look at two things: the status must be 200, and the engine must complain at the same time.",
+        "No complaint usually means that the ConfigMap is mended already: `kubectl describe configmap "
+        f"{config_name}` in a terminal shows the path it names now.",
+        "Run the cell that begins `def complaint(` again: it breaks the registration, and waits until "
+        "the engine has noticed.",
+    ],
 )
+
+# %% [markdown]
+# Mend it, and wait until the engine has nothing to complain of.
+
+# %%
+apply_config_map(k8s, config_name, model, marks)
+wait("the engine to be content", complaint, until=lambda said: not said);
 
 # %% [markdown]
 # ## If it does not work
