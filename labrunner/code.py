@@ -20,6 +20,7 @@ UNVERIFIED = re.compile(
     r"verify(?:_ssl)?\s*=\s*False|--insecure\b|\bcurl\b[^\n]* -k\b|_create_unverified_context"
     r"|insecure-skip-tls-verify"
 )
+DOES = re.compile(r"(?:write|create|patch|replace|delete)(?:_\w+)?$")
 MACHINE_PATH = re.compile(r"(?:^|[\s'\"(=])(?:/home/\w|/Users/\w|/root/|C:\\\\)")
 
 
@@ -85,6 +86,19 @@ def errors_are_named(draft: Draft) -> Iterator[str]:
                 yield "catches every error; name the one that is the lesson."
 
 
+def last_values_are_meant(draft: Draft) -> Iterator[str]:
+    """A cell does not end in the answer of a call that was made for what it does."""
+    for cell in draft.code:
+        body = python_of(cell.text).body
+        last = body[-1] if body else None
+        if not isinstance(last, ast.Expr) or cell.text.rstrip().endswith(";"):
+            continue
+        if isinstance(last.value, ast.Call):
+            name = ast.unparse(last.value.func).split(".")[-1]
+            if DOES.match(name):
+                yield f"the cell ends in `{name}(…)` and shows its answer; take it into a name."
+
+
 def paths_are_portable(draft: Draft) -> Iterator[str]:
     """No path of one machine."""
     for cell in draft.code:
@@ -120,6 +134,7 @@ RULES = (
     certificates_are_verified,
     nothing_sleeps,
     errors_are_named,
+    last_values_are_meant,
     paths_are_portable,
     tags_are_known,
     exercise_has_a_solution,

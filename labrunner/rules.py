@@ -1,7 +1,7 @@
 """Every rule for labs that a program can check; `labs check` and the tests call them.
 
-A rule takes a `Draft` (one lab, read) and yields sentences. `anatomy`, `prose` and `code` hold
-the rules by what they look at; each rule has a known-bad fixture in tests/repo/labs.
+A rule takes a `Draft` (one lab, read) and yields sentences. `anatomy`, `code`, `hint` and `prose`
+hold the rules by what they look at; each rule has a known-bad fixture in tests/repo/labs.
 """
 
 from __future__ import annotations
@@ -10,14 +10,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from labrunner import anatomy, code, notebook, prose
+from labrunner import anatomy, code, hint, notebook, prose
 from labrunner.curriculum import Curriculum, Lab
 from labrunner.draft import Draft, read
 from labrunner.errors import BadSource
 
 Rule = Callable[[Draft], Iterator[str]]
 
-RULES: tuple[Rule, ...] = (*anatomy.RULES, *code.RULES, *prose.RULES)
+RULES: tuple[Rule, ...] = (*anatomy.RULES, *code.RULES, *hint.RULES, *prose.RULES)
 
 
 @dataclass(frozen=True)

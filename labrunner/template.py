@@ -51,7 +51,16 @@ made = rows * {number}
 made
 
 # %%
-check("Something was made", made > 0, saw=made, hint="Run the cell above.")
+check(
+    "Something was made",
+    lambda: made > 0,
+    saw=lambda: made,
+    hint=[
+        "Where to look.",
+        "Usually this is wrong: `print(made)` in a cell shows it.",
+        "Run the cell that begins `made = rows * {number}` again, then this one.",
+    ],
+)
 """
 TAIL = """
 # %% [markdown]

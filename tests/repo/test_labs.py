@@ -107,7 +107,7 @@ BAD: dict[str, tuple[str, str]] = {
         " the cell.",
         "# Now.",
     ),
-    "steps_end_in_a_checkpoint": ('check("Something was made"', 'print("Something was made"'),
+    "steps_end_in_a_checkpoint": ("check(\n", "print(\n"),
     "overview_has_bullets": ("# - The second thing.\n", "#\n"),
     "prerequisites_are_a_table": ("| Need | Why | Check |", "| Need | Check | Why |"),
     "parameters_are_one_cell": (
@@ -134,6 +134,9 @@ BAD: dict[str, tuple[str, str]] = {
     "nothing_sleeps": ("\nmade\n", "\ntime.sleep(made)\n"),
     "errors_are_named": ("\nmade\n", "\ntry:\n    made\nexcept Exception:\n    rows\n"),
     "paths_are_portable": ("\nmade\n", "\nopen('/home" + "/me/made')\n"),
+    "last_values_are_meant": ("\nmade\n", "\nk8s.core.patch_namespaced_secret(made)\n"),
+    "checkpoints_have_three_hints": ('        "Where to look.",\n', ""),
+    "hints_name_cells_that_exist": ("begins `made = rows * 3`", "begins `made = rows * 7`"),
     "tags_are_known": ('tags=["exercise"]', 'tags=["exercise", "hard"]'),
     "exercise_has_a_solution": ("# end of solution", "# end"),
     "words_are_kind": ("Words that explain", "Words that simply explain"),

@@ -111,8 +111,8 @@ recipe = f"""SELECT {", ".join(columns)}, double(duration) AS duration, Borough 
     FROM trips JOIN zones ON PULocationID = LocationID"""
 
 # %%
-(code / "features.sql").write_text(recipe, "utf-8")
 trips.createOrReplaceTempView("trips")
+(code / "features.sql").write_text(recipe, "utf-8")
 spark.read.csv(str(zones_file()), header=True).createOrReplaceTempView("zones")
 rides = spark.sql(recipe)
 frame = rides.sample(fraction=min(1.0, sample / rows), seed=seed).toPandas()
