@@ -19,6 +19,8 @@ SHAPES = {
     "an AWS access key": re.compile(r"\b(?:AKIA|ASIA)[0-9A-Z]{16}\b"),
     "a GitHub token": re.compile(r"\bgh[pousr]_[A-Za-z0-9]{30,}\b"),
     "a Slack token": re.compile(r"\bxox[abprs]-[A-Za-z0-9-]{10,}"),
+    # KubeDirector writes it into a kdcluster's status and on its services.
+    "an engine's token": re.compile(r"\b(?:authToken|kd-auth-token)[\\'\": ]{1,9}[0-9a-f]{32}\b"),
     "a password in an address": re.compile(
         r"\b[a-z][a-z0-9+]*://[^\s/:@'\"{}<>$]+:[^\s/@'\"{}<>$]+@"
     ),

@@ -60,6 +60,11 @@ def test_environment_gives_its_secrets_and_the_files_it_names(tmp_path: Path) ->
         ("so: correct-horse-battery!", "a secret of this run (21 characters)"),
         (f"Bearer {JWT}", "a JSON web token"),
         ("AKIA" + "ABCDEFGHIJKLMNOP", "an AWS access key"),
+        ("'authToken': '" + "0a1b" * 8 + "'}", "an engine's token"),
+        (
+            '{\\"kubedirector.hpe.com/kd-auth-token\\": \\"' + "0a1b" * 8 + '\\"}',
+            "an engine's token",
+        ),
     ],
 )
 def test_secret_in_a_text_is_found_and_not_repeated(text: str, said: str) -> None:
@@ -70,7 +75,12 @@ def test_secret_in_a_text_is_found_and_not_repeated(text: str, said: str) -> Non
 
 @pytest.mark.parametrize(
     "text",
-    ["https://host:443/path", "spark://${USER}:${PASS}@host", "token: ask your instructor"],
+    [
+        "https://host:443/path",
+        "spark://${USER}:${PASS}@host",
+        "token: ask your instructor",
+        "authToken: none",
+    ],
 )
 def test_innocent_text_is_left_alone(text: str) -> None:
     assert secrets.search(text, []) == []
