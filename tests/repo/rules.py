@@ -18,7 +18,12 @@ Rule = Callable[[Tree], Iterator[str]]
 LONGEST_MODULE = 400
 LARGEST_FILE = 5 * 1024 * 1024
 LARGEST_PICTURE = 100 * 1024
-RECORDED = ("tests/golden/recordings/", "requirements.lock", "LICENSE")
+RECORDED = (
+    "tests/golden/recordings/",
+    "requirements.lock",
+    "LICENSE",
+    "tests/sandbox/kubedirector/golden/",
+)
 ABOUT_RULES = ("tests/repo/", "labrunner/code.py", "labrunner/prose.py", "labrunner/secrets.py")
 
 HOSTS = re.compile(
