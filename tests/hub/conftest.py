@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Iterator
 
 import pytest
 
@@ -20,21 +19,6 @@ def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
         yield running.start()
     finally:
         running.close()
-
-
-@pytest.fixture
-def own_hub(tmp_path: Path) -> Iterator[Callable[..., Hub]]:
-    """Return a function that makes a hub of the test's own, to kill or to start otherwise."""
-    made: list[Hub] = []
-
-    def prepare(environment: dict[str, str] | None = None, **more: object) -> Hub:
-        folder = make(tmp_path / f"class{len(made)}", hub=more or None)
-        made.append(Hub(folder, environment or {}))
-        return made[-1]
-
-    yield prepare
-    for one in made:
-        one.close()
 
 
 def _present(hub: Hub, name: str) -> Person:

@@ -47,13 +47,15 @@ class Person:
 
     def until_served(self, deadline: float = 60.0) -> None:
         """Wait until the own server shows JupyterLab; the hub signs this browser in to it."""
-        end = time.monotonic() + deadline
+        end, last = time.monotonic() + deadline, "nothing"
         while time.monotonic() < end:
-            page = self.http.get(f"{self.base}/lab", timeout=60)
-            if page.ok and page.url.startswith(self.base):
-                return
+            with contextlib.suppress(requests.ConnectionError):  # a proxy that was killed
+                page = self.http.get(f"{self.base}/lab", timeout=60)
+                last = f"{page.status_code} at {page.url}"
+                if page.ok and page.url.startswith(self.base):
+                    return
             time.sleep(0.3)
-        raise AssertionError(f"no server for {self.name}: {page.status_code} at {page.url}")
+        raise AssertionError(f"no server for {self.name}: {last}")
 
     @property
     def base(self) -> str:
@@ -85,6 +87,10 @@ class Person:
         cookie = self.http.prepare_request(prepared).headers.get("Cookie", "")
         headers = {"Cookie": cookie, "Origin": self.url}
         return connect(f"{url}/{path}", additional_headers=headers, max_size=None, **more)
+
+    def reopened(self, kernel: Kernel) -> Kernel:
+        """Return the same kernel on a new websocket."""
+        return Kernel(self, kernel.id)
 
     def kernel(self) -> Kernel:
         """Start a kernel."""

@@ -1,0 +1,134 @@
+"""Whatever is killed with -9, everybody gets on afterwards and nothing is left over."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from types import SimpleNamespace
+
+import psutil
+import pytest
+
+from labrunner.classroom import leftovers
+from labrunner.classroom.spawner import LearnerSpawner
+from tests.classroom_folder import make
+from tests.hub.person import Person
+from tests.hub.running import Hub, until
+
+pytestmark = pytest.mark.sandbox
+
+
+@pytest.fixture(scope="module")
+def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
+    """Return a hub to kill; each test finds it running and leaves it running."""
+    running = Hub(make(tmp_path_factory.mktemp("recovery") / "class"))
+    try:
+        yield running.start()
+    finally:
+        running.close()
+
+
+@pytest.fixture
+def learner(hub: Hub) -> Person:
+    """Return student1 in their running server."""
+    person = hub.person("student1")
+    person.sign_in()
+    person.start_server()
+    return person
+
+
+def test_killed_hub_is_started_again_and_takes_the_servers_over(hub: Hub, learner: Person) -> None:
+    kernel = learner.kernel()
+    kernel.run("kept = 42")
+    server, proxy = hub.server("student1"), hub.proxy()
+    hub.stop(signal.SIGKILL)
+    assert kernel.run("print(kept)") == "42", "a kernel goes on while there is no hub"
+    services = [one for one in hub.processes("hub") if one.pid != proxy.pid]
+    psutil.wait_procs(services, timeout=20)
+    assert hub.processes("hub") == [proxy], "services end with the hub, they would be doubled"
+
+    hub.start()
+    assert hub.server("student1") == server, "the server is the same process"
+    assert not proxy.is_running()
+    learner.until_served()  # with the cookie of before: nobody signs in again
+    kernel.close()
+    again = learner.reopened(kernel)
+    assert again.run("print(kept)") == "42"
+    again.close()
+
+
+def test_killed_proxy_is_replaced(hub: Hub, learner: Person) -> None:
+    before = hub.proxy()
+    before.kill()
+    until(lambda: _proxy_other_than(hub, before), "there is another proxy")
+    learner.until_served()
+
+
+def _proxy_other_than(hub: Hub, before: psutil.Process) -> bool:
+    try:
+        return hub.proxy().pid != before.pid
+    except (StopIteration, psutil.Error):
+        return False
+
+
+def test_killed_server_leaves_nothing_and_starts_again(hub: Hub, learner: Person) -> None:
+    kernel = learner.kernel()
+    kernel.run("import subprocess; subprocess.Popen(['setsid', 'sleep', '1000'], env={})")
+    kernel.close()
+    server = hub.server("student1")
+    warden = server.parent()
+    assert warden is not None
+    below = warden.children(recursive=True)
+    assert any("sleep" in one.name() for one in below)
+    server.kill()
+    _, alive = psutil.wait_procs([*below, warden], timeout=20)
+    assert alive == []
+    page = learner.http.get(f"{learner.base}/lab", timeout=30)
+    assert page.url.startswith(f"{hub.url}/hub") or page.status_code == 503
+    until(lambda: not _is_served(learner), "the hub has noticed")
+    learner.start_server()
+    assert hub.server("student1").pid != server.pid
+
+
+def _is_served(learner: Person) -> bool:
+    """Say whether the hub believes that a learner's server runs."""
+    page = learner.http.get(f"{learner.url}/hub/home", timeout=30)
+    return 'id="stop"' in page.text
+
+
+def test_idle_server_is_ended_and_its_learner_stays_signed_in(hub: Hub) -> None:
+    hub.stop()
+    assert hub.processes() == [], "a hub that is stopped ends the learners' servers"
+    assert hub.processes("hub") == []
+    hub.environment["LABS_CLASS_IDLE_SECONDS"] = "3"
+    try:
+        hub.start()
+        person = hub.person("student2")
+        person.sign_in()
+        person.start_server()
+        until(lambda: not hub.processes(), "the server was ended", 60)
+        assert person.http.get(f"{hub.url}/hub/home", timeout=30).url == f"{hub.url}/hub/home"
+    finally:
+        hub.environment.clear()
+        hub.stop()
+        hub.start()
+
+
+def test_class_that_was_killed_is_swept_whole(hub: Hub, learner: Person) -> None:
+    hub.stop(signal.SIGKILL)
+    try:
+        assert hub.processes()
+        assert leftovers.sweep(hub.folder, servers=True) > 0
+        assert hub.processes() == []
+        assert hub.processes("hub") == []
+    finally:
+        hub.start()
+
+
+def test_process_id_of_before_a_reboot_is_not_taken_for_a_server() -> None:
+    pid = psutil.Process().pid
+    for began, taken in ((leftovers.began(pid), pid), ("another boot 1", 0)):
+        spawner = LearnerSpawner.__new__(LearnerSpawner)
+        spawner.user = SimpleNamespace(name="student1")
+        spawner.load_state({"pid": pid, "began": began})
+        assert spawner.pid == taken
