@@ -88,6 +88,11 @@ class Person:
         headers = {"Cookie": cookie, "Origin": self.url}
         return connect(f"{url}/{path}", additional_headers=headers, max_size=None, **more)
 
+    def end(self, kernel: Kernel) -> None:
+        """Shut a kernel down."""
+        url = f"{self.base}/api/kernels/{kernel.id}"
+        assert self.http.delete(url, headers=self._token, timeout=60).status_code == 204
+
     def reopened(self, kernel: Kernel) -> Kernel:
         """Return the same kernel on a new websocket."""
         return Kernel(self, kernel.id)
@@ -102,6 +107,7 @@ class Kernel:
 
     def __init__(self, person: Person, identifier: str) -> None:
         self.id = identifier
+        self.failed = False  # whether what ran last ended in an error
         self._open = contextlib.ExitStack()
         self._socket = self._open.enter_context(person.socket(f"api/kernels/{identifier}/channels"))
 
@@ -110,7 +116,7 @@ class Kernel:
         sent = uuid.uuid4().hex
         content = {"code": code, "silent": False, "store_history": False, "allow_stdin": True}
         self._send("shell", "execute_request", content | {"user_expressions": {}}, sent)
-        said, replied, idle = [], False, False
+        said, replied, idle, self.failed = [], False, False, False
         end = time.monotonic() + deadline
         while not (replied and idle):
             message = json.loads(self._socket.recv(timeout=max(end - time.monotonic(), 0.1)))
@@ -120,6 +126,7 @@ class Kernel:
             if kind == "stream":
                 said.append(content["text"])
             elif kind == "error":
+                self.failed = True
                 said.append(f"{content['ename']}: {content['evalue']}")
             elif kind == "input_request":
                 self._send("stdin", "input_reply", {"value": answer}, uuid.uuid4().hex)
