@@ -29,7 +29,7 @@ from labrunner import curriculum as curricula
 from labrunner.classroom import ledger, page, roll
 from labrunner.classroom.ledger import MOST_BYTES, BadReport, Ledger
 from labrunner.classroom.roll import Course
-from labrunner.classroom.roster import Folder, read_facts
+from labrunner.classroom.roster import Folder, read_facts, write_private
 from labrunner.curriculum import Curriculum
 from labrunner.errors import LabError
 
@@ -215,9 +215,18 @@ def application(room: Room) -> web.Application:
             (f"{room.base}oauth_callback", HubOAuthCallbackHandler),
             (room.base.rstrip("/"), web.RedirectHandler, {"url": room.base}),
         ],
-        cookie_secret=os.urandom(32),
+        cookie_secret=_secret(room.folder.attendance),
         log_function=_log,
     )
+
+
+def _secret(folder: Path) -> str:
+    """Return what signs the cookies: kept, so that a restart signs nobody out."""
+    file = folder / "cookie_secret"
+    if not file.is_file():
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        write_private(file, os.urandom(32).hex())
+    return file.read_text("utf-8")
 
 
 def _log(handler: web.RequestHandler) -> None:

@@ -51,7 +51,7 @@ def twelve(now: datetime | None = None) -> dict[str, dict[str, Any]]:
     """Return the progress of student1 to student12; the last one has not begun."""
     start, one, two, three = "start", "core/01", "core/02", "core/03"
     begun = {start: 2, one: 6}
-    kept = {
+    return {
         "student1": progress({**begun, two: 4}, ago=2, hard=(one, 2, 2), now=now),
         "student2": progress({**begun, two: 3}, fails=(two, 3, 4), ago=6, now=now),
         "student3": progress({**begun, two: 6, three: 5}, ago=1, now=now),
@@ -65,7 +65,6 @@ def twelve(now: datetime | None = None) -> dict[str, dict[str, Any]]:
         "student11": progress({**begun, two: 3}, fails=(two, 3, 1), ago=1, now=now),
         "student12": {},
     }
-    return kept
 
 
 def keep(ledger: Ledger, class_: dict[str, dict[str, Any]], now: datetime | None = None) -> None:
