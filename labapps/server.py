@@ -8,30 +8,18 @@ import logging
 import os
 import signal
 import socket
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 import uvicorn
 
 from labapps import asgi
+from labapps.listen import bind
 
 __all__ = ["bind", "number", "reply_with", "serve"]
 
 log = logging.getLogger(__name__)
 Handler = Callable[[asgi.Request], Coroutine[Any, Any, asgi.Reply]]
-
-
-def bind(host: str, ports: Iterable[int], backlog: int = 2048) -> list[socket.socket]:
-    """Listen on the ports; connections queue from now on."""
-    sockets = []
-    for port in ports:
-        sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        sock.bind((host, port))
-        sock.listen(backlog)
-        sock.setblocking(False)
-        sockets.append(sock)
-    return sockets
 
 
 def reply_with(handle: Handler) -> Callable[..., Coroutine[Any, Any, None]]:

@@ -164,7 +164,8 @@ def wait_configured(clients: Clients, name: str, deadline: float = 180) -> dict[
             on_change=lambda seen: live.add(" – ".join(part for part in seen if part)),
         )
     except WaitTimeout as late:
-        raise WaitTimeout(f"{late} Its last events: {_events(clients, name)}") from None
+        told = f"{late} Its last events: {_events(clients, name)}. {_last_words(clients, name)}"
+        raise WaitTimeout(told.strip()) from None
     found: dict[str, Any] = clients.custom.get_namespaced_custom_object(name=name, **where)
     return found
 
@@ -205,3 +206,21 @@ def _events(clients: Clients, name: str) -> str:
         clients.namespace, field_selector=f"involvedObject.name={name}"
     ).items
     return "; ".join(event.message for event in events[-3:]) or "none"
+
+
+def _last_words(clients: Clients, name: str) -> str:
+    """Return what the pods that are not ready said last: the reason is often there."""
+    selector = f"kubedirector.hpe.com/kdcluster={name}"
+    said = []
+    for pod in clients.core.list_namespaced_pod(clients.namespace, label_selector=selector).items:
+        if all(container.ready for container in pod.status.container_statuses or ()):
+            continue
+        try:
+            log = clients.core.read_namespaced_pod_log(
+                pod.metadata.name, clients.namespace, tail_lines=1
+            )
+        except client.ApiException:  # it has not begun: it has no log
+            continue
+        if log.strip():
+            said.append(f"The last words of pod {pod.metadata.name}: {log.strip()}")
+    return " ".join(said)

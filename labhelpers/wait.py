@@ -26,6 +26,10 @@ class WaitTimeout(TimeoutError):
     └── WaitTimeout
     """
 
+    def _render_traceback_(self) -> list[str]:
+        """Tell IPython to show the sentences alone: a learner needs no stack of ours."""
+        return [f"WaitTimeout: {self}"]
+
 
 def wait(
     phrase: str,

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from labapps import applied, log
 from labapps.configmeta import CONFIGMETA, follow
+from labapps.listen import bind
 from labapps.notebook.home import Home
 from labapps.place import Place
 from labapps.programs import Program, stopped
@@ -42,6 +43,8 @@ async def run() -> None:
             for complaint in complaints:
                 logger.error("%s", complaint)
             if server is None:
+                for free in bind(place.listen, [8000]):
+                    free.close()
                 env = os.environ | home.connections_set(meta) | home.server_environment(meta)
                 command = [sys.executable, "-m", "jupyterlab", f"--config={CONFIG}"]
                 server = Program("jupyterlab", command, env, home.folder)

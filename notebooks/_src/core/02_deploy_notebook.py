@@ -251,7 +251,7 @@ events = k8s.core.list_namespaced_event(
     k8s.namespace, field_selector=f"involvedObject.name={name}"
 ).items
 events.sort(key=lambda event: event.last_timestamp)
-table([[event.reason, event.message] for event in events[:12]], columns=["reason", "what happened"])
+table([[event.reason, event.message] for event in events[-12:]], columns=["reason", "what happened"])
 
 # %%
 check(
@@ -380,6 +380,8 @@ check(
 #   valid ones; `kubectl get kdapp -o yaml` shows them too.
 # - **The state stays at `creating`**: the pod waits for room. `kubectl describe pod` says
 #   `Insufficient cpu` or `memory`; delete a cluster you no longer need, or ask for less.
+# - **`Expected port 8000 … to be free`**, after a long wait: another program of your laptop listens on
+#   all addresses. The message names the command that finds it; stop it, and run the cell again.
 # - **`Your session is over`**: run the line the message names, then the cell again.
 
 # %% [markdown]
