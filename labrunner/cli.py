@@ -199,10 +199,10 @@ def open_lab(
     keep: Annotated[bool, typer.Option("--keep", help="Leave the sandbox running.")] = False,
 ) -> None:
     """Open JupyterLab on the labs with a platform behind it; more options go to JupyterLab."""
-    from labrunner import learner
+    from labrunner import jupyter
 
     root = curricula.load().root
-    raise typer.Exit(learner.open_lab(root, keep=keep, arguments=tuple(context.args)))
+    raise typer.Exit(jupyter.open_lab(root, keep=keep, arguments=tuple(context.args)))
 
 
 app.command("class")(hold_class)

@@ -1,4 +1,9 @@
-"""Run JupyterLab for a learner: start it on a lifeline, say where it is, say why it is not."""
+"""Open JupyterLab for a learner, with a platform behind it, and leave nothing running.
+
+JupyterLab and the sandbox start at the same time, each on a lifeline: a pipe that we hold. Whatever
+ends us closes it, `kill -9` included, and both end by themselves. In the ordinary case they are
+ended in order, JupyterLab first: its kernels use the sandbox.
+"""
 
 from __future__ import annotations
 
@@ -6,18 +11,23 @@ import contextlib
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import threading
+import webbrowser
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from labrunner.desk import Desk, private
+from labhelpers import progress
+from labrunner import sandbox
+from labrunner.desk import AlreadyOpen, Desk, Record, claim, end_jupyter, private
 from labrunner.errors import LabError
 from labrunner.panel import NAME
 
 START = "notebooks/00_start_here.ipynb"
+ENDINGS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 CHECKOUT = Path(__file__).resolve().parents[1]
 _GRACE = 20.0
 _STAMP = re.compile(r"^\[[A-Z] [^\]]*\]\s*")
@@ -30,6 +40,76 @@ _CURES = {
 
 class JupyterFailed(LabError):
     """JupyterLab did not start, or ended by itself."""
+
+
+def open_lab(root: Path, *, keep: bool, arguments: tuple[str, ...] = ()) -> int:
+    """Open JupyterLab with a platform behind it; leave nothing running, unless asked to."""
+    for number in ENDINGS:
+        signal.signal(number, _end)
+    try:
+        with claim(progress.home() / "lab") as (place, before):
+            return _open(place, before, root, keep=keep, arguments=arguments)
+    except AlreadyOpen as error:
+        say(str(error))
+        if error.address and opens_browser(arguments):
+            webbrowser.open(error.address)
+        return 0
+
+
+def _end(number: int, _: object) -> None:
+    """Leave in order, undisturbed by a second one; Ctrl-C is the ordinary way to close."""
+    for other in ENDINGS:
+        signal.signal(other, signal.SIG_IGN)
+    sys.exit(0 if number == signal.SIGINT else 128 + number)
+
+
+def _open(
+    place: Desk, before: Record, root: Path, *, keep: bool, arguments: tuple[str, ...]
+) -> int:
+    """Start both at the same time; end JupyterLab first, its kernels use the sandbox."""
+    if before.pid:  # it was killed: what hung on it ends by itself, and must have ended
+        end_jupyter(before)
+        if before.has_sandbox:
+            sandbox.take_down(None, place.sandbox_log)
+    needs_sandbox = not sandbox.is_configured() and sandbox.command() is not None
+    say("Starting JupyterLab" + (" and the sandbox…" if needs_sandbox else "…"))
+    with contextlib.ExitStack() as stack:
+        lifeline = None
+        if needs_sandbox and not keep:
+            lifeline = stack.enter_context(_lifeline())
+            stack.callback(_take_down, place)
+        process = stack.enter_context(running(place, root, arguments))
+        settings = _platform(place, lifeline) if needs_sandbox else {}
+        return attend(process, place, settings)
+
+
+@contextlib.contextmanager
+def _lifeline() -> Iterator[int]:
+    """Give the reading end of a pipe that nobody but us can write to."""
+    theirs, ours = os.pipe()
+    try:
+        yield theirs
+    finally:
+        os.close(theirs)
+        os.close(ours)
+
+
+def _platform(place: Desk, lifeline: int | None) -> dict[str, str]:
+    """Start or join the learner's sandbox; one that we started ends with us, unless kept."""
+    place.note(has_sandbox=lifeline is not None)
+    started = sandbox.start(place.sandbox_log, lifeline=lifeline)
+    if started.already:
+        place.note(has_sandbox=False)
+        say("The sandbox was running before; it goes on when this is closed.")
+    elif lifeline is None:
+        say("The sandbox goes on when this is closed; `labsandbox down` ends it.")
+    return started.environment
+
+
+def _take_down(place: Desk) -> None:
+    if place.record.has_sandbox:
+        say("Closing the sandbox…")
+        sandbox.take_down(None, place.sandbox_log)
 
 
 @contextlib.contextmanager

@@ -1,25 +1,17 @@
-"""What a learner asks for: prepare the platform for a lab, undo a lab, open JupyterLab."""
+"""What a learner asks for: prepare the platform for a lab, undo a lab."""
 
 from __future__ import annotations
-
-import contextlib
-import os
-import signal
-import sys
-import webbrowser
-from pathlib import Path
 
 import platformdirs
 from rich.console import Console
 
 from labhelpers import progress
-from labrunner import desk, jupyter, sandbox, session
+from labrunner import sandbox, session
 from labrunner.curriculum import Curriculum, Lab
 from labrunner.errors import LabError
 from labrunner.replay import Plan
 
 CLEAN_UP = "Clean up"
-ENDINGS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def is_done(lab: Lab) -> bool:
@@ -52,68 +44,6 @@ def reset(curriculum: Curriculum, lab: Lab, console: Console) -> int:
     if status == 0:
         progress.reset(lab.id)
     return status
-
-
-def open_lab(root: Path, *, keep: bool, arguments: tuple[str, ...] = ()) -> int:
-    """Open JupyterLab with a platform behind it; leave nothing running, unless asked to."""
-    for number in ENDINGS:
-        signal.signal(number, _end)
-    try:
-        with desk.claim(progress.home() / "lab") as (place, before):
-            return _open(place, before, root, keep=keep, arguments=arguments)
-    except desk.AlreadyOpen as error:
-        jupyter.say(str(error))
-        if error.address and jupyter.opens_browser(arguments):
-            webbrowser.open(error.address)
-        return 0
-
-
-def _end(number: int, _: object) -> None:
-    """Leave in order, undisturbed by a second one; Ctrl-C is the ordinary way to close."""
-    for other in ENDINGS:
-        signal.signal(other, signal.SIG_IGN)
-    sys.exit(0 if number == signal.SIGINT else 128 + number)
-
-
-def _open(
-    place: desk.Desk, before: desk.Record, root: Path, *, keep: bool, arguments: tuple[str, ...]
-) -> int:
-    """Start both at the same time; end JupyterLab first, its kernels use the sandbox."""
-    if before.pid:  # it was killed: what hung on it ends by itself, and must have ended
-        desk.end_jupyter(before)
-        if before.has_sandbox:
-            sandbox.take_down(None, place.sandbox_log)
-    needs_sandbox = not sandbox.is_configured() and sandbox.command() is not None
-    jupyter.say("Starting JupyterLab" + (" and the sandbox…" if needs_sandbox else "…"))
-    with contextlib.ExitStack() as stack:
-        if needs_sandbox and not keep:
-            stack.callback(_take_down, place)
-        process = stack.enter_context(jupyter.running(place, root, arguments))
-        settings = _platform(place, stack, keep=keep) if needs_sandbox else {}
-        return jupyter.attend(process, place, settings)
-
-
-def _platform(place: desk.Desk, stack: contextlib.ExitStack, *, keep: bool) -> dict[str, str]:
-    """Start or join the learner's sandbox; one that is ours ends with us, whatever ends us."""
-    lifeline = None
-    if not keep:
-        lifeline, ours = os.pipe()
-        stack.callback(os.close, ours)
-        stack.callback(os.close, lifeline)
-        place.note(has_sandbox=True)
-    started = sandbox.start(place.sandbox_log, lifeline=lifeline)
-    place.note(has_sandbox=not (started.already or keep))
-    if started.already:
-        jupyter.say("The sandbox was running before; it goes on when this is closed.")
-    elif keep:
-        jupyter.say("The sandbox goes on when this is closed; `labsandbox down` ends it.")
-    return started.environment
-
-
-def _take_down(place: desk.Desk) -> None:
-    if place.record.has_sandbox:
-        jupyter.say("Closing the sandbox…")
-        sandbox.take_down(None, place.sandbox_log)
 
 
 def _own(plan: Plan) -> Plan:

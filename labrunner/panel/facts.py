@@ -34,6 +34,7 @@ class Kept:
     look: Callable[[], Any]
     seconds: float
     value: Any = None
+    is_awaited: bool = True  # the first answer is waited for
     _at: float = -1e9
     _task: asyncio.Task[None] | None = field(default=None, repr=False)
 
@@ -41,9 +42,13 @@ class Kept:
         """Return the answer; wait only for the first one, an old one is renewed behind it."""
         if self._task is None and time.monotonic() - self._at > self.seconds:
             self._task = asyncio.create_task(self._renew())
-        if self._task is not None and self._at < 0:
+        if self._task is not None and self._at < 0 and self.is_awaited:
             await asyncio.shield(self._task)
         return self.value
+
+    def rest(self) -> None:
+        """Look for the first time when the seconds have passed, not at once."""
+        self._at = time.monotonic() - self.seconds / 2
 
     async def _renew(self) -> None:
         try:
@@ -59,7 +64,9 @@ class Facts:
         self.root = root.resolve()
         self._labs = Kept(self._look_at_labs, 0.5)
         self._doors = Kept(standing.doors, 4)
-        self._sandbox = Kept(status_of_sandbox, 15)
+        # Half a second of a processor, which the first page needs more.
+        self._sandbox = Kept(status_of_sandbox, 15, value={}, is_awaited=False)
+        self._sandbox.rest()
 
     async def state(self) -> dict[str, Any]:
         """Return all of it, ready for JSON."""

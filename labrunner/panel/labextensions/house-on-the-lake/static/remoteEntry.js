@@ -13,13 +13,14 @@
     return (await version.get())();
   }
 
-  const config = () =>
-    JSON.parse(document.getElementById('jupyter-config-data')?.textContent || '{}');
+  const config = document.getElementById('jupyter-config-data')?.textContent;
+  const { baseUrl, token } = JSON.parse(config || '{}');
+  const base = new URL(baseUrl || '/', location.href).href;
+  const panel = import(`${base}labs/static/panel.js`); // while JupyterLab loads the rest
+  panel.catch(() => {}); // told when it is used
 
   async function activate(app, restorer) {
-    const { baseUrl, token } = config();
-    const base = new URL(baseUrl || '/', location.href).href;
-    const { mount } = await import(`${base}labs/static/panel.js`);
+    const { mount } = await panel;
     const { Widget } = await shared('@lumino/widgets');
 
     const style = document.createElement('link');
