@@ -57,6 +57,7 @@ def hold(
     folder: Folder, wish: Wish, file: Path | None, root: Path, console: Console, *, keep: bool
 ) -> None:
     """Prepare a class, open its hub and stay until Ctrl-C."""
+    _require_free(folder, dict(wish.hub or {}))
     with _prepared(folder, wish, file, root, console, keep=keep) as (settings, prepared):
         is_left = False
         try:
@@ -119,6 +120,23 @@ def _prepared(
         prepared = prepare.prepare(folder, wish, settings, root, tell)
         status.stop()
         yield settings, prepared
+
+
+def _require_free(folder: Folder, hub: Mapping[str, Any]) -> None:
+    """Refuse a port that somebody else has, before anything is started."""
+    if leftovers.marked("hub", folder.root.resolve()):
+        return  # it is the hub that is about to be replaced
+    host, port = str(hub["bind"]), int(hub["port"])
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        with socket.socket(family) as listener:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind(("" if host == "*" else host, port))
+    except OSError as error:
+        raise HubFailed(
+            f"Expected port {port} of {host} to be free for the hub, found: {error.strerror}. "
+            f"Choose another: `labs class --port {port + 1 if port < 65535 else 8000}`."
+        ) from error
 
 
 def start_hub(folder: Folder, root: Path) -> subprocess.Popen[bytes]:
