@@ -48,7 +48,8 @@ def answers(visit: Visit) -> Iterator[Finding]:
         yield missing("Gateway", expected, f"{found[PORT]}: {problem[0]}", problem[1])
         return
     with requests.Session() as http:
-        http.trust_env, http.verify = False, authority
+        http.trust_env = False
+        http.verify = authority
         answer = http.get(f"https://{found[PORT]}/", timeout=SECONDS)
     if answer.status_code in (502, 503, 504):
         yield missing(

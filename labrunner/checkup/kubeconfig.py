@@ -139,7 +139,7 @@ def _run(plugin: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[str, str] | N
         cure = "It waits for a password; a notebook would hang. Ask for a newer plugin."
         return {}, (f"{needed[-1]} said nothing for {_PLUGIN_SECONDS} s", cure)
     if done.returncode:
-        last = [*done.stderr.strip().splitlines(), "no word"][-1]
+        last = (done.stderr.strip().splitlines() or ["without a word"])[-1]
         return {}, (f"{needed[-1]} failed: {last}", "Run this again; a session may have ended.")
     return dict(json.loads(done.stdout).get("status") or {}), None
 

@@ -136,7 +136,7 @@ def run(api: Api, pod: str, script: str) -> str:
     if token := api.http.headers.get("Authorization"):
         configuration.api_key["authorization"] = str(token)
     with client.ApiClient(configuration) as connection:
-        printed = stream(
+        shell = stream(
             client.CoreV1Api(connection).connect_get_namespaced_pod_exec,
             pod,
             api.namespace,
@@ -145,6 +145,12 @@ def run(api: Api, pod: str, script: str) -> str:
             stderr=False,
             stdin=False,
             tty=False,
+            _preload_content=False,
             _request_timeout=SECONDS,
         )
-    return str(printed)
+        try:
+            shell.run_forever(timeout=SECONDS)
+            return str(shell.read_all())
+        finally:
+            shell.close()
+            shell.sock.shutdown()  # close() leaves it open when the server said good-bye first

@@ -86,5 +86,5 @@ def settings_of(file: Path, environment: Mapping[str, str] = os.environ) -> dict
 def visiting(visit: Visit) -> Iterator[Visit]:
     """Make a visit, and undo at its end what it did, the last thing first."""
     visit.http.trust_env = False  # as the labs do it
-    with visit.farewells, visit.http:
+    with visit.http, visit.farewells:  # signing out needs the connection
         yield visit
