@@ -1,0 +1,139 @@
+"""The labs in JupyterLab, in a real browser: sign in, watch, open what was deployed, see a plot."""
+
+from __future__ import annotations
+
+import base64
+import io
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from playwright.sync_api import Error, Page, Playwright, expect
+
+from labrunner.curriculum import load
+from tests.browser import chromium
+from tests.browser.lab import OUTPUTS, OpenLab, checkpoints
+from tests.browser.workshop import Workshop
+from tests.labs import checkpoints as written
+from tests.repo.tree import ROOT
+
+pytestmark = [pytest.mark.labs, pytest.mark.timeout(600)]
+
+OpenLabs = Callable[..., OpenLab]
+Shoot = Callable[[Page, str], None]
+FILES = {lab.id: lab.file for lab in load(ROOT).labs}
+
+
+def promised(lab: str) -> dict[str, bool]:
+    """Return the checkpoints that a lab's source has, all of them passed."""
+    source = (ROOT / "notebooks" / "_src" / f"{FILES[lab]}.py").read_text("utf-8")
+    return {one.name: True for one in written.checkpoints(lab, source)}
+
+
+def test_lab_01_runs_with_the_password_typed_into_the_box(lab_01: OpenLab, shoot: Shoot) -> None:
+    assert lab_01.errors() == []
+    assert checkpoints(lab_01.saved) == promised("core/01")
+    said = "\n".join(lab_01.outputs())
+    assert [name for name in promised("core/01") if f"✓ {name}" not in said] == []
+    lab_01.page.get_by_text("✓ The platform knows your session").scroll_into_view_if_needed()
+    shoot(lab_01.page, "core-01")
+
+
+def test_password_is_neither_saved_nor_shown(lab_01: OpenLab, open_workshop: Workshop) -> None:
+    saved = open_workshop.notebook(lab_01.file).read_text("utf-8")
+    assert "Password of student1" in saved, "the box was there"
+    assert open_workshop.password not in saved
+    assert open_workshop.password not in lab_01.page.content()
+    kept = [path for path in (open_workshop.checkout / "notebooks").rglob("*") if path.is_file()]
+    assert [
+        path for path in kept if open_workshop.password in path.read_text("utf-8", "replace")
+    ] == []
+
+
+def test_lab_02_shows_each_state_while_it_comes(lab_02: OpenLab, shoot: Shoot) -> None:
+    assert lab_02.errors() == []
+    assert checkpoints(lab_02.saved) == promised("core/02")
+    name = "kdcluster jupyter-notebook-student1"
+    lines = [line for line in lab_02.page.evaluate("window.liveLines") if line.startswith(name)]
+    growing = [line for line in lines if "configured" not in line]
+    assert growing, f"only the end was seen: {lines}"
+    assert any(re.search(r"s configured$", line) for line in lines), lines
+    lab_02.page.locator(f"[aria-label='{name}']").first.scroll_into_view_if_needed()
+    shoot(lab_02.page, "core-02")
+
+
+def gateway_of(lab: OpenLab) -> str:
+    said = re.search(r"answers at (https://\S+)", "\n".join(lab.outputs()))
+    assert said is not None
+    return said[1]
+
+
+def test_deployed_notebook_opens_through_the_gateway(
+    lab_02: OpenLab, open_workshop: Workshop, page: Page, shoot: Shoot
+) -> None:
+    page.goto(gateway_of(lab_02))
+    box = page.get_by_role("textbox", name="Password or token:")
+    box.fill(open_workshop.password)
+    box.press("Enter")
+    expect(page.locator("#jp-main-dock-panel")).to_be_visible()
+    expect(page.get_by_text("project_repo")).to_be_visible()
+    shoot(page, "notebook")
+
+
+def test_browser_that_does_not_know_the_platform_refuses_the_gateway(
+    lab_02: OpenLab, driver: Playwright, folder: Path
+) -> None:
+    chromium.trust(folder / "stranger")
+    with (
+        chromium.running(driver, folder / "stranger") as stranger,
+        chromium.window(stranger) as page,
+        pytest.raises(Error, match="ERR_CERT_AUTHORITY_INVALID"),
+    ):
+        page.goto(gateway_of(lab_02))
+
+
+@pytest.fixture(scope="module")
+def lab_06(lab_02: OpenLab, open_lab: OpenLabs, open_workshop: Workshop) -> OpenLab:
+    """Let the runner bring the platform to where lab core-06 begins, then run it."""
+    prepared = open_workshop.labs("prepare", "core/06")
+    assert prepared.returncode == 0, prepared.stdout[-3000:] + prepared.stderr[-2000:]
+    lab = open_lab("core/06_serve")
+    lab.run_all()
+    lab.wait_until_run(240)
+    return lab
+
+
+def test_plot_in_lab_06_is_not_empty(lab_06: OpenLab, shoot: Shoot) -> None:
+    assert lab_06.errors() == []
+    assert checkpoints(lab_06.saved) == promised("core/06")
+    pictures = lab_06.page.locator(f"{OUTPUTS} img")
+    assert pictures.count() == 2
+    for picture in pictures.all():
+        drawn, words = picture.get_attribute("src"), picture.get_attribute("alt")
+        is_empty, why = emptiness(base64.b64decode(str(drawn).partition("base64,")[2]))
+        assert not is_empty, why
+        assert picture.evaluate("one => one.naturalWidth") > 400
+        assert len(str(words).split()) >= 8, f"a picture without words: {words!r}"
+    pictures.first.scroll_into_view_if_needed()
+    shoot(lab_06.page, "core-06")
+
+
+def emptiness(png: bytes) -> tuple[bool, str]:
+    """Tell whether a picture shows nothing: too small, one colour, or hardly any ink."""
+    with Image.open(io.BytesIO(png)) as image:
+        pixels = np.asarray(image.convert("RGB"), dtype=int)
+    height, width, _ = pixels.shape
+    colours, counts = np.unique(pixels.reshape(-1, 3), axis=0, return_counts=True)
+    ink = 1 - counts.max() / counts.sum()
+    said = f"{width} by {height} pixels, {len(colours)} colours, {ink:.1%} ink"
+    return width < 400 or height < 200 or len(colours) < 50 or ink < 0.02, said
+
+
+def test_blank_picture_is_found() -> None:
+    for image in (Image.new("RGB", (800, 600), "white"), Image.effect_noise((40, 40), 50)):
+        saved = io.BytesIO()
+        image.save(saved, "PNG")
+        assert emptiness(saved.getvalue())[0]
