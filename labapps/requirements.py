@@ -1,8 +1,8 @@
 """What the images install: the lock without the tools that only developers and the hub need.
 
-`python labapps/requirements.py pyproject.toml requirements.lock` prints it. Nothing is resolved
-again: each line is the lock's own, hashes included. Standard library only, for it runs before
-anything is installed.
+`python labapps/requirements.py pyproject.toml requirements.lock` prints it; the names of extras
+may follow (`hub`). Nothing is resolved again: each line is the lock's own, hashes included.
+Standard library only, for it runs before anything is installed.
 """
 
 from __future__ import annotations
@@ -67,12 +67,15 @@ def closure(found: Iterable[Pin], wanted: Iterable[str]) -> list[Pin]:
         needed |= more
 
 
-def main(project: Path, lock: Path) -> None:
-    """Print the part of a lock that a project's own dependencies need."""
-    wanted = tomllib.loads(project.read_text("utf-8"))["project"]["dependencies"]
+def main(project: Path, lock: Path, *extras: str) -> None:
+    """Print the part of a lock that a project's own dependencies, and some extras, need."""
+    about = tomllib.loads(project.read_text("utf-8"))["project"]
+    wanted = list(about["dependencies"])
+    for extra in extras:
+        wanted += about["optional-dependencies"][extra]
     for pin in closure(pins(lock.read_text("utf-8")), wanted):
         print("\n".join(pin.lines))
 
 
 if __name__ == "__main__":
-    main(*map(Path, sys.argv[1:3]))
+    main(*map(Path, sys.argv[1:3]), *sys.argv[3:])
