@@ -21,7 +21,7 @@ import html
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from labhelpers import progress
+from labhelpers import progress, trouble
 from labhelpers.colour import BAD, GOOD
 
 __all__ = ["MIME", "CheckFailed", "begin", "check"]
@@ -50,11 +50,12 @@ class CheckFailed(AssertionError):
 
 
 def begin(lab: str) -> None:
-    """Name the lab that the checkpoints of this notebook belong to.
+    """Name the lab that the checkpoints of this notebook belong to; tell its errors in sentences.
 
     >>> begin("core/03")
     """
     _current["lab"] = lab
+    trouble.tell()
 
 
 def check(

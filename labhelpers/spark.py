@@ -18,7 +18,6 @@ Times in the data are wall-clock times and are kept as they are: the session's t
 from __future__ import annotations
 
 import os
-import re
 import socket
 import sys
 from collections.abc import Callable, Mapping
@@ -33,6 +32,7 @@ from pyspark.sql import SparkSession
 from labhelpers import gateway, jars, stages
 from labhelpers.errors import LabError, SparkUnavailable
 from labhelpers.repository import project_repo, user
+from labhelpers.trouble import reason
 
 __all__ = ["reason", "refusal", "session", "settings"]
 
@@ -99,19 +99,6 @@ def refusal(text: str, action: Callable[[], object]) -> str:
         print(f"Refused, {text}:\n    {said[:200]}")
         return said
     raise LabError(f"Expected Spark to refuse {text}, found that it was done.")
-
-
-def reason(error: Exception) -> str:
-    """Return the sentence that matters out of an error of Spark, which may fill a page.
-
-    >>> reason(ValueError("requirement failed: keep a week\\n  at java.lang.Thread"))
-    'requirement failed: keep a week'
-    """
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    coded = [line for line in lines if re.search(r"\[[A-Z_]+[A-Z0-9_.]*\]", line)]
-    causes = [line for line in lines if "Exception: " in line]
-    line = next(iter(coded or causes[-1:] or lines), type(error).__name__)
-    return re.sub(r"^.*?Exception: ", "", line)
 
 
 def heap() -> int:
