@@ -112,12 +112,13 @@ def images(objects: list[Json]) -> set[str]:
 
 
 def test_site_names_all_images_in_one_place() -> None:
-    ours = images(build(".")) | images(build("hub"))
+    ours = images(build(".")) | images(build("hub")) | images(build("../jupyterhub"))
     assert {image.partition(":")[0] for image in ours} == {
         "labs/notebook",
         "labs/training-engine",
         "labs/deployment-engine",
         "labs/spark",
+        "labs/learner",
     }
     theirs = images(build("site-example"))
     assert len(theirs) == len(ours)
