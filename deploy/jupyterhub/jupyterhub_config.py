@@ -41,6 +41,9 @@ c.ConfigurableHTTPProxy.auth_token = room.secret("proxy_token")
 c.ConfigurableHTTPProxy.command = [sys.executable, "-m", "labrunner.classroom.proxy"]
 c.ConfigurableHTTPProxy.pid_file = str(room.state / "proxy.pid")
 
+# The hub's own pages, in the labs' colours and with names for screen readers.
+c.JupyterHub.template_paths = [str(hub.TEMPLATES)]
+
 # What the hub keeps, readable by its owner alone.
 c.JupyterHub.db_url = f"sqlite:///{room.state / 'jupyterhub.sqlite'}"
 c.JupyterHub.cookie_secret_file = str(room.state / "cookie_secret")

@@ -28,6 +28,7 @@ from labrunner.errors import LabError
 __all__ = ["HubRefused", "Room", "open_class", "sweep"]
 
 CLASS = "LABS_CLASS"
+TEMPLATES = Path(__file__).with_name("templates") / "hub"
 _INNER = ("hub", "proxy", "attendance")
 _held: list[int] = []  # the lock of this process's class; closing it would open the class
 
