@@ -78,4 +78,4 @@ def main(project: Path, lock: Path, *extras: str) -> None:
 
 
 if __name__ == "__main__":
-    main(*map(Path, sys.argv[1:3]), *sys.argv[3:])
+    main(Path(sys.argv[1]), Path(sys.argv[2]), *sys.argv[3:])

@@ -18,11 +18,12 @@ from typing import Any
 import bcrypt
 from nativeauthenticator import NativeAuthenticator
 from nativeauthenticator.orm import UserInfo
-from traitlets import Unicode
+from traitlets import Bool, Integer, Unicode
 
 from labrunner.errors import LabError
 
 INSTRUCTOR = "instructor"
+_COLUMNS = ("name", "password", "role", "tenant")
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
 # The password is random and stands on the sheet beside this: a slow hash would protect nothing
 # and keep a class of a hundred waiting for a minute.
@@ -40,6 +41,7 @@ class Person:
     name: str
     password: str
     role: str
+    tenant: str = ""
 
     @property
     def is_instructor(self) -> bool:
@@ -59,7 +61,8 @@ def read(sheet: Path) -> list[Person]:
         ) from error
     people = []
     for number, row in enumerate(rows, start=2):
-        person = Person(row.get("name") or "", row.get("password") or "", row.get("role") or "")
+        name, word, role, tenant = (row.get(key) or "" for key in _COLUMNS)
+        person = Person(name, word, role, tenant)
         if not _NAME.fullmatch(person.name) or not person.password:
             raise BadSheet(
                 f"Expected a name in small letters and a password in line {number} of {sheet}, "
@@ -78,10 +81,20 @@ class ClassAuthenticator(NativeAuthenticator):  # type: ignore[misc]
     sheet = Unicode(help="The class's credentials.csv.").tag(config=True)
     issued = Unicode(help="Where the hub remembers which passwords it took over.").tag(config=True)
 
+    # Nobody signs up. Ten wrong passwords close a name for a minute. A password that a learner
+    # chooses is not among the common ones. Whoever left the sheet is noticed within a minute.
+    enable_signup = Bool(False).tag(config=True)
+    allowed_failed_logins = Integer(10).tag(config=True)
+    seconds_before_next_try = Integer(60).tag(config=True)
+    minimum_password_length = Integer(10).tag(config=True)
+    check_common_password = Bool(True).tag(config=True)
+    auth_refresh_age = Integer(60).tag(config=True)
+
     def __init__(self, *words: Any, **more: Any) -> None:
         super().__init__(*words, **more)
-        if self.sheet:
-            self._take_over(read(Path(self.sheet)), Path(self.issued))
+        people = read(Path(self.sheet))
+        self.allowed_users = {person.name for person in people}
+        self._take_over(people, Path(self.issued))
 
     def _take_over(self, people: list[Person], issued: Path) -> None:
         """Make the accounts that are missing, and set the passwords that are new on the sheet."""
@@ -104,7 +117,7 @@ class ClassAuthenticator(NativeAuthenticator):  # type: ignore[misc]
 
     async def refresh_user(self, user: Any, handler: Any = None, **more: Any) -> Any:
         """Send away who is no longer on the sheet, whatever cookie they hold."""
-        if self.sheet and UserInfo.find(self.db, user.name) is None:
+        if UserInfo.find(self.db, user.name) is None:
             return False
         return await super().refresh_user(user, handler, **more)
 

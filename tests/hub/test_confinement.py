@@ -56,7 +56,7 @@ def test_confined_program_reads_and_writes_what_is_named_and_no_more(tmp_path: P
         ("import os; os.truncate('/dev/null', 0)", "PermissionError"),
         ("import ctypes; l = ctypes.CDLL(None, use_errno=True); l.syscall(425, 1, 0);"
          "print(ctypes.get_errno())", "38"),
-        ("print(open('/proc/self/status').read().split('CapBnd:')[1].split()[0])", "0" * 16),
+        ("print(open('/proc/self/status').read().split('CapEff:')[1].split()[0])", "0" * 16),
     ],
     ids=["unix-socket", "truncate", "io_uring", "capabilities"],
 )  # fmt: skip
