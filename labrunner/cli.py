@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -19,6 +20,8 @@ app.add_typer(taxi.app, name="data")
 console = Console(highlight=False, soft_wrap=True)
 if not console.is_terminal:  # a log has room for a whole line
     console = Console(highlight=False, soft_wrap=True, width=120)
+
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 Labs = Annotated[list[str] | None, typer.Argument(help="Ids such as core/03; all when absent.")]
 
@@ -214,4 +217,13 @@ def main() -> None:
         app(standalone_mode=True)
     except LabError as error:
         print(f"labs: {error}", file=sys.stderr)
+        sys.exit(1)
+    except OSError as error:
+        if error.errno not in NO_ROOM:
+            raise
+        print(
+            f"labs: Expected room to write{f' {error.filename}' if error.filename else ''}, found "
+            f"none ({error.strerror}). Free some, or name another folder: `labs replay --out DIR`.",
+            file=sys.stderr,
+        )
         sys.exit(1)

@@ -24,6 +24,7 @@ from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernel
 from labrunner.steps import cells_in, steps_of
 
 BEGUN = time.monotonic()
+SENTENCES = 8  # lines of an error that a person reads; more of them are a stack
 CHECKPOINT = "application/vnd.labs.checkpoint+json"
 
 
@@ -151,11 +152,27 @@ def _failed(
         "title": titles[index][1],
         "source": cell.source,
         "name": getattr(problem, "ename", type(problem).__name__),
-        "text": str(getattr(problem, "evalue", problem)),
+        "text": _told(cell) or _first_lines(str(getattr(problem, "evalue", problem))),
         "trace": getattr(problem, "traceback", str(problem)),
     }
     emit("error", **found)
     return found
+
+
+def _told(cell: Any) -> str:
+    """Return an error as the notebook told it in sentences; nothing when it showed a stack."""
+    for output in cell.get("outputs", ()):
+        shown = "\n".join(output.get("traceback") or []) if output.output_type == "error" else ""
+        lines = shown.splitlines()
+        if 0 < len(lines) <= SENTENCES and "Traceback (most recent call last)" not in shown:
+            return lines[0].partition(": ")[2] or lines[0]
+    return ""
+
+
+def _first_lines(text: str) -> str:
+    """Cut an error that fills pages; the executed notebook has all of it."""
+    lines = text.splitlines()
+    return "\n".join([*lines[:SENTENCES], "…"] if len(lines) > SENTENCES else lines)
 
 
 if __name__ == "__main__":

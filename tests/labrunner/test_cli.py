@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from pathlib import Path
 
@@ -53,6 +54,21 @@ def test_pull_takes_an_edited_notebook_back(labs: Curriculum) -> None:
     assert "print(city, rows)" in labs.source(labs.labs[0]).read_text()
     assert notebook.is_current(labs, labs.labs[0])
     assert call("pull").stdout == ""
+
+
+def test_full_disk_is_one_sentence(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def write(**_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", "build/replay/report.html")
+
+    monkeypatch.setattr(cli, "app", write)
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    said = capsys.readouterr().err
+    assert ended.value.code == 1
+    assert "Expected room to write build/replay/report.html, found none" in said
+    assert "`labs replay --out DIR`" in said
 
 
 def test_check_prints_findings_and_fails(labs: Curriculum) -> None:

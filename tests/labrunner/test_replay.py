@@ -59,6 +59,20 @@ pathlib.Path(os.environ["PROJECT_REPO"], "began").write_text(str(os.getpid()))
 if not pathlib.Path(os.environ["PROJECT_REPO"], "go").exists():
     threading.Event().wait()
 """
+FULL = """
+# %% [markdown]
+# ## 1. Fill the disk
+
+# %%
+raise OSError(28, "No space left on device")
+"""
+LONG = """
+# %% [markdown]
+# ## 1. Say too much
+
+# %%
+raise RuntimeError("\\n".join(f"line {number}" for number in range(300)))
+"""
 PROGRAM = """
 import sys
 from pathlib import Path
@@ -110,6 +124,19 @@ def fake_sandbox(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def with_platform(labs: Curriculum) -> Curriculum:
     return replace(labs, labs=tuple(replace(lab, platform=True) for lab in labs.labs))
+
+
+def test_full_disk_in_a_lab_is_told_in_sentences_and_pages_are_cut(
+    checkout: Checkout, run: Run
+) -> None:
+    """A stack of three hundred lines is no help in a table; the executed notebook has it."""
+    labs = checkout(full=(FULL, []), long=(LONG, []))
+    told = run(labs)
+    said = {lab: str((found.error or {})["text"]) for lab, found in told.outcomes.items()}
+    assert said["toy/full"].startswith("Expected room to write, found none in")
+    assert said["toy/long"].splitlines()[0] == "line 0"
+    assert len(said["toy/long"].splitlines()) == 9
+    assert told.said.count("line ") == 8
 
 
 def test_replay_of_good_and_bad_labs_leaves_a_whole_report(checkout: Checkout, run: Run) -> None:
