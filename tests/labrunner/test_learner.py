@@ -1,12 +1,8 @@
-"""What a learner asks for: prepare, reset, lab; and the platform that is started for them."""
+"""What a learner asks for: prepare, reset; and the platform that is started for them."""
 
 from __future__ import annotations
 
 import io
-import os
-import signal
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +10,6 @@ import pytest
 from rich.console import Console
 
 from labhelpers import progress
-from labhelpers.wait import wait
 from labrunner import learner, sandbox
 from labrunner.curriculum import Curriculum
 from labrunner.errors import LabError, PlatformFailed
@@ -22,17 +17,10 @@ from tests.labrunner.conftest import FAILS, PASSES, Checkout
 
 pytestmark = pytest.mark.labs
 
-JUPYTER = """
-import os, pathlib, sys
-from labrunner import learner, sandbox
-sandbox.command = lambda: sys.argv[1]
-sys.exit(learner.open_lab(pathlib.Path(sys.argv[2]), keep=False, arguments=("--no-browser",
-    "--ServerApp.port=0", "--allow-root", f"--ServerApp.info_file={sys.argv[3]}")))
-"""
 NOTES = """\
 #!/bin/sh
 echo "$1" >> "$(dirname "$3")/calls"
-[ "$1" != env ] || echo EZMERAL_URL=https://front.door
+[ "$1" != up ] || echo '{"state": "s", "already": false, "environment": {"EZMERAL_URL": "https://d"}}'
 """
 
 
@@ -95,13 +83,23 @@ def test_sandbox_that_does_not_start_is_told_and_taken_down(tmp_path: Path, fake
 def test_sandbox_is_taken_down_after_an_error_inside(tmp_path: Path, fake: Path) -> None:
     with pytest.raises(ZeroDivisionError), sandbox.running(tmp_path / "s"):
         raise ZeroDivisionError
-    assert (tmp_path / "calls").read_text().split() == ["up", "env", "down"]
+    assert (tmp_path / "calls").read_text().split() == ["up", "down"]
 
 
 def test_sandbox_is_kept_when_asked(tmp_path: Path, fake: Path) -> None:
     with sandbox.running(tmp_path / "s", keep=True) as found:
-        assert found == {"EZMERAL_URL": "https://front.door"}
-    assert (tmp_path / "calls").read_text().split() == ["up", "env"]
+        assert found == {"EZMERAL_URL": "https://d"}
+    assert (tmp_path / "calls").read_text().split() == ["up"]
+
+
+def test_sandbox_that_says_no_settings_is_told_and_taken_down(tmp_path: Path, fake: Path) -> None:
+    fake.write_text(NOTES.replace("environment", "nonsense"))
+    with (
+        pytest.raises(PlatformFailed, match="Expected the settings of a platform"),
+        sandbox.running(tmp_path / "s"),
+    ):
+        pass
+    assert (tmp_path / "calls").read_text().split() == ["up", "down"]
 
 
 def test_settings_file_without_a_platform_is_refused(tmp_path: Path) -> None:
@@ -110,31 +108,3 @@ def test_settings_file_without_a_platform_is_refused(tmp_path: Path) -> None:
         sandbox.settings_of(tmp_path / "platform.env")
     with pytest.raises(PlatformFailed, match=r"nowhere\.env"):
         sandbox.settings_of(tmp_path / "nowhere.env")
-
-
-def test_jupyterlab_opens_and_leaves_nothing_running(
-    checkout: Checkout, tmp_path: Path, fake: Path
-) -> None:
-    labs = checkout(a=(PASSES, []))
-    info = tmp_path / "server.json"
-    opened = subprocess.Popen(
-        [sys.executable, "-c", JUPYTER, str(fake), str(labs.root), str(info)],
-        env=dict(os.environ),
-        stdin=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        assert opened.stderr is not None
-        with opened.stderr as words:
-            line = next((line for line in words if "http://127.0.0.1" in line), "")
-            assert "/lab" in line
-            opened.send_signal(signal.SIGTERM)
-            words.read()
-        opened.wait(30)
-    finally:
-        opened.kill()
-        opened.wait()
-    calls = tmp_path / "data" / "house-on-the-lake" / "calls"
-    wait("the sandbox to be taken down", calls.read_text, until=lambda said: "down" in said)
-    assert calls.read_text().split() == ["up", "env", "down"]
