@@ -11,7 +11,11 @@ knows when a line was written (`--timestamps`, `--since`) and can rotate without
 container also holds its pipes' reading ends: if the keeper itself is killed the container gets no
 SIGPIPE, it waits with a full pipe until the next keeper opens it and reads on.
 
+Whoever may reach the socket may connect, a confined pod too: Landlock does not look at sockets that
+have a path. So the first packet has to carry what `keeper.key` holds, a file no pod can read.
+
 Protocol (unix SEQPACKET, one JSON object a packet, `seq` repeated in the answer):
+  hello {key}          first of all, and without an answer
   start {spec: file}   start a container; the file is removed after reading
   exec  {spec: file} + three file descriptors: run a command beside a container
   adopt {container…}   watch a container an earlier keeper started (its exit code stays unknown)
@@ -35,6 +39,7 @@ import socket
 import sys
 import termios
 import time
+from _operator import _compare_digest  # hmac's own; hmac itself would load OpenSSL
 from typing import Any
 
 from labsandbox.node import landlock, processes
@@ -52,6 +57,8 @@ class Keeper:
     def __init__(self, folder: str) -> None:
         self.folder = folder
         self.poll = select.epoll()
+        self.key = make_key(folder)
+        self.strangers: dict[int, socket.socket] = {}  # have not shown the key yet
         self.clients: dict[int, socket.socket] = {}
         self.pumps: dict[int, Pump] = {}
         self.containers: dict[int, Message] = {}  # by process id
@@ -72,11 +79,13 @@ class Keeper:
             for number, _ in self.poll.poll():
                 if number == listener.fileno():
                     client, _ = listener.accept()
-                    self.clients[client.fileno()] = client
+                    self.strangers[client.fileno()] = client
                     self.poll.register(client.fileno(), select.EPOLLIN)
                 elif number == wakeup:
                     os.read(wakeup, 4096)
                     self._reap()
+                elif number in self.strangers:
+                    self._greet(number)
                 elif number in self.clients:
                     self._receive(number)
                 elif number in self.pumps:
@@ -104,6 +113,19 @@ class Keeper:
         for number in (signal.SIGINT, signal.SIGHUP):
             signal.signal(number, signal.SIG_IGN)
         return reading
+
+    def _greet(self, number: int) -> None:
+        """Let in who shows the key; nobody else is listened to."""
+        stranger = self.strangers.pop(number)
+        try:
+            shown = json.loads(stranger.recv(_PACKET)).get("key")
+        except (OSError, ValueError, AttributeError):
+            shown = None
+        if isinstance(shown, str) and shown.isascii() and _compare_digest(shown, self.key):
+            self.clients[number] = stranger
+            return
+        self.poll.unregister(number)
+        stranger.close()
 
     def _receive(self, number: int) -> None:
         client = self.clients[number]
@@ -285,6 +307,18 @@ class Keeper:
         except OSError:
             pass  # The pod's folder was removed meanwhile: nobody asks any more.
         self._tell({"event": "exit", "id": container["id"], **outcome})
+
+
+def make_key(folder: str) -> str:
+    """Return what the agent shows to be let in; made at first start, kept ever after."""
+    path = os.path.join(folder, "keeper.key")
+    if not os.path.exists(path):
+        descriptor = os.open(path + ".new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "w") as file:
+            file.write(os.urandom(32).hex())
+        os.replace(path + ".new", path)
+    with open(path) as file:
+        return file.read()
 
 
 def _outcome(code: int) -> Message:

@@ -78,6 +78,8 @@ class Supervisor:
         folder = os.open(self.folder, os.O_PATH | os.O_CLOEXEC)
         try:
             connection.connect(f"/proc/self/fd/{folder}/keeper.sock")
+            key = (self.folder / "keeper.key").read_text()
+            connection.send(json.dumps({"op": "hello", "key": key}).encode())
         except OSError:
             connection.close()
             return None

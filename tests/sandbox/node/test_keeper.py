@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -212,6 +214,38 @@ def test_subnet_is_held_against_other_keepers(node: Node, tmp_path: Path) -> Non
     assert mine != theirs
 
 
+@pytest.mark.parametrize("hello", [{"op": "find", "id": "a"}, {"op": "hello", "key": "é" * 64}, []])
+def test_keeper_does_nothing_for_who_has_no_key(node: Node, hello: Any) -> None:
+    async def play() -> Any:
+        async with node.connected() as keeper:
+            begun = await keeper.ask(node.request("a", "echo begun; sleep 1000"))
+            with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as stranger:
+                stranger.settimeout(20)
+                stranger.connect(str(node.folder / "keeper.sock"))
+                for packet in (
+                    hello,
+                    node.request("b", "echo escaped > ../escaped", confine=False),
+                ):
+                    with contextlib.suppress(OSError):  # it hangs up after the first
+                        stranger.send(json.dumps(packet).encode())
+                said = await asyncio.to_thread(_hear, stranger)
+            known = await keeper.ask({"op": "find", "id": "a"})
+            return said, begun["pid"] == known["pid"], await keeper.ask({"op": "find", "id": "b"})
+
+    said, is_unharmed, other = asyncio.run(play())
+    assert said == b""
+    assert is_unharmed
+    assert other["pid"] is None
+    assert not (node.folder / "b" / "escaped").exists()
+
+
+def _hear(connection: socket.socket) -> bytes:
+    try:
+        return connection.recv(1000)
+    except ConnectionError:
+        return b""
+
+
 @pytest.mark.skipif(not landlock.abi(), reason="this kernel has no Landlock: nothing is confined")
 @pytest.mark.parametrize(
     "script",
@@ -223,13 +257,14 @@ def test_subnet_is_held_against_other_keepers(node: Node, tmp_path: Path) -> Non
         "ln -s {outside}/secret link; cat link",
         "kill -0 {pid}",
         "cat /proc/{pid}/environ",
+        "cat {folder}/keeper.key",
     ],
 )
 def test_confined_container_cannot(node: Node, tmp_path: Path, script: str) -> None:
     outside = tmp_path / "outside"
     outside.mkdir()
     (outside / "secret").write_text("s3cret")
-    words = script.format(outside=outside, pid=os.getpid())
+    words = script.format(outside=outside, pid=os.getpid(), folder=node.folder)
 
     async def play() -> dict[str, Any]:
         async with node.connected() as keeper:
