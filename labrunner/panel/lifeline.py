@@ -12,7 +12,6 @@ import asyncio
 import json
 import os
 import signal
-import sys
 import threading
 from typing import IO, Any
 
@@ -28,9 +27,6 @@ def main(arguments: list[str]) -> None:
     source, answers = _take_pipes()
     gate.shut()
     threading.Thread(target=_follow, args=(source,), daemon=True).start()
-    # It builds five grammars, half of what JupyterLab takes to start, to tell whether a text in a
-    # schema is an address in any script of the world. Without it jsonschema does not ask.
-    sys.modules["rfc3987_syntax"] = None  # type: ignore[assignment]
     from jupyter_server.serverapp import ServerApp
     from jupyterlab.labapp import LabApp  # type: ignore[import-untyped]
 
