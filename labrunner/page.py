@@ -18,6 +18,15 @@ from labrunner.steps import steps_of
 
 OUTSIDE = re.compile(r"<script[^>]*\bsrc=\"https?://[^\"]*\"[^>]*>\s*</script>\s*")
 PICTURES = ("image/png", "image/svg+xml")
+# The exporter's greys and greens are pale, and it cuts long lines of code off.
+LOOK = """<style>
+.jp-InputPrompt, .jp-OutputPrompt { color:#595959 !important; opacity:1 !important }
+.highlight [class^="c"], .highlight [class^="m"] { color:#39676a !important }
+.highlight .ow, .highlight .o { color:#7a1fa8 !important }
+.highlight pre, .jp-RenderedText pre { white-space:pre-wrap !important; overflow-wrap:anywhere }
+.jp-RenderedHTMLCommon table { table-layout:auto !important; overflow-wrap:anywhere }
+</style>
+</head>"""
 WORDS = re.compile(r"<img alt=\"([^\"]*)\"")
 
 
@@ -44,7 +53,7 @@ def write(executed: Path, home: Path) -> Path:
             _attach_pictures(cell, home)
     body, _ = exporter.from_notebook_node(notebook, {"metadata": {"name": executed.stem}})
     page = executed.with_suffix(".html")
-    page.write_text(OUTSIDE.sub("", body), "utf-8")
+    page.write_text(OUTSIDE.sub("", body).replace("</head>", LOOK, 1), "utf-8")
     return page
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page
 
 # Rules of the guidelines; what axe only recommends is looked at by people.
 LEVELS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
+SCHEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
 ZOOMED = 640  # CSS pixels that are left of 1280 at 200 %
 
 
@@ -23,6 +26,20 @@ def violations(page: Page, *scopes: str, but: tuple[str, ...] = ()) -> list[str]
         for rule in found
         for node in rule["nodes"]
     ]
+
+
+def judge(page: Page) -> None:
+    """Assert that a whole page of ours breaks no rule, light or dark, and fits at 200 % zoom."""
+    size = page.viewport_size
+    assert size is not None
+    for scheme in SCHEMES:
+        page.emulate_media(color_scheme=scheme)
+        assert violations(page) == [], f"{page.url} in {scheme} colours"
+    page.set_viewport_size({"width": ZOOMED, "height": size["height"]})
+    found = cut_off(page)
+    page.set_viewport_size(size)
+    page.emulate_media(color_scheme="light")
+    assert found == [], f"{page.url} at 200 %"
 
 
 def cut_off(page: Page) -> list[str]:

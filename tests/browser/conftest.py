@@ -107,6 +107,17 @@ def lab_02(open_lab: OpenLabs, lab_01: OpenLab) -> OpenLab:
     return lab
 
 
+@pytest.fixture(scope="package")
+def lab_06(lab_02: OpenLab, open_lab: OpenLabs, open_workshop: Workshop) -> OpenLab:
+    """Let the runner bring the platform to where lab core-06 begins, then run it."""
+    prepared = open_workshop.labs("prepare", "core/06")
+    assert prepared.returncode == 0, prepared.stdout[-3000:] + prepared.stderr[-2000:]
+    lab = open_lab("core/06_serve")
+    lab.run_all()
+    lab.wait_until_run(240)
+    return lab
+
+
 NOTE_LIVE_LINES = """
 () => {
   window.liveLines = [];

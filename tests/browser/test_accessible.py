@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-import pytest
+from collections.abc import Callable
+from pathlib import Path
 
-from tests.browser.accessibility import violations
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.browser.accessibility import judge, violations
 from tests.browser.lab import OUTPUTS, TEXTS, OpenLab
+from tests.browser.workshop import Workshop
 
 pytestmark = [pytest.mark.labs, pytest.mark.timeout(600)]
 
+Shoot = Callable[[Page, str], None]
 BAD = """
 one => one.insertAdjacentHTML('beforeend',
   '<img src="data:," width=9 height=9><p style="color:#bbb;background:#fff">Hardly to be read</p>')
@@ -40,3 +46,39 @@ def test_picture_without_words_and_pale_words_are_found(lab_01: OpenLab) -> None
         found = violations(page, OUTPUTS, TEXTS, but=THEIRS)
     last.evaluate("(one, page) => { one.innerHTML = page }", before)
     assert {one.partition(" ")[0] for one in found} == {"image-alt", "color-contrast"}, found
+
+
+@pytest.fixture(scope="module")
+def report(open_workshop: Workshop, folder: Path) -> Path:
+    """Replay a lab that passes and one that fails."""
+    out = folder / "replay"
+    platform = folder / "platform.env"
+    lines = [f"{name}={value!r}" for name, value in open_workshop.platform.settings.items()]
+    platform.write_text("\n".join(lines))
+    words = ["--only", "start,core/01", "--set", "other_tenant=K8sMLTenant"]
+    done = open_workshop.labs("replay", *words, "--out", str(out), "--platform", str(platform))
+    assert done.returncode == 1, done.stdout[-3000:] + done.stderr[-2000:]
+    return out
+
+
+def test_report_is_accessible(report: Path, page: Page) -> None:
+    page.goto((report / "report.html").as_uri())
+    expect(page.get_by_role("heading", level=1)).to_have_text("1 of 2 labs passed")
+    expect(page.get_by_role("alert")).to_contain_text("CheckFailed")
+    judge(page)
+
+
+def test_page_of_a_lab_is_accessible(report: Path, page: Page) -> None:
+    page.goto((report / "notebooks" / "core" / "01_authenticate.html").as_uri())
+    judge(page)
+
+
+def test_panel_is_accessible(
+    open_workshop: Workshop, lab_01: OpenLab, page: Page, shoot: Shoot
+) -> None:
+    page.goto(f"{open_workshop.address}/labs/?token={open_workshop.token}")
+    expect(page.locator(".labs-lab").first).to_be_visible()
+    judge(page)
+    shoot(page, "panel")
+    with lab_01.unrolled() as lab:
+        assert violations(lab, "#house-on-the-lake-labs") == []

@@ -22,7 +22,6 @@ from tests.repo.tree import ROOT
 
 pytestmark = [pytest.mark.labs, pytest.mark.timeout(600)]
 
-OpenLabs = Callable[..., OpenLab]
 Shoot = Callable[[Page, str], None]
 FILES = {lab.id: lab.file for lab in load(ROOT).labs}
 
@@ -93,17 +92,6 @@ def test_browser_that_does_not_know_the_platform_refuses_the_gateway(
         pytest.raises(Error, match="ERR_CERT_AUTHORITY_INVALID"),
     ):
         page.goto(gateway_of(lab_02))
-
-
-@pytest.fixture(scope="module")
-def lab_06(lab_02: OpenLab, open_lab: OpenLabs, open_workshop: Workshop) -> OpenLab:
-    """Let the runner bring the platform to where lab core-06 begins, then run it."""
-    prepared = open_workshop.labs("prepare", "core/06")
-    assert prepared.returncode == 0, prepared.stdout[-3000:] + prepared.stderr[-2000:]
-    lab = open_lab("core/06_serve")
-    lab.run_all()
-    lab.wait_until_run(240)
-    return lab
 
 
 def test_plot_in_lab_06_is_not_empty(lab_06: OpenLab, shoot: Shoot) -> None:

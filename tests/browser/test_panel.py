@@ -1,0 +1,105 @@
+"""The panel in a real browser: a page of its own, and JupyterLab's left side."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from labhelpers import progress
+from tests.browser import chromium
+from tests.browser.accessibility import ZOOMED, cut_off, violations
+from tests.browser.workshop import Workshop
+
+pytestmark = pytest.mark.labs
+
+PANEL = "#house-on-the-lake-labs"
+START = "Start here"
+
+
+@pytest.fixture
+def home(open_workshop: Workshop, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Let this test note what a kernel of the learner's would."""
+    named = open_workshop.environment["LABS_HOME"]
+    monkeypatch.setenv("LABS_HOME", named)
+    return Path(named)
+
+
+@pytest.fixture
+def panel(page: Page, open_workshop: Workshop) -> Page:
+    """Open the panel in a tab of its own."""
+    page.goto(f"{open_workshop.address}/labs/?token={open_workshop.token}")
+    page.get_by_role("link", name=START).wait_for()
+    return page
+
+
+@pytest.fixture(scope="module")
+def jupyterlab(browser: Browser, open_workshop: Workshop) -> Iterator[Page]:
+    """Open JupyterLab for the first time in this browser."""
+    with chromium.window(browser) as page:
+        page.goto(open_workshop.page("00_start_here"))
+        page.get_by_role("region", name="Labs").get_by_role("link", name=START).wait_for()
+        yield page
+
+
+@pytest.mark.parametrize("width", [chromium.WINDOW["width"], ZOOMED])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_page_is_accessible_and_fits(
+    browser: Browser, open_workshop: Workshop, home: Path, width: int, scheme: str
+) -> None:
+    progress.record("core/05", "The card is on the project repository", False)
+    with chromium.window(browser, width, color_scheme=scheme) as page:
+        page.goto(f"{open_workshop.address}/labs/?token={open_workshop.token}")
+        page.get_by_role("link", name=START).wait_for()
+        assert violations(page) == []
+        assert cut_off(page) == []
+
+
+def test_page_takes_the_token_out_of_sight(panel: Page, open_workshop: Workshop) -> None:
+    assert panel.url == f"{open_workshop.address}/labs/"
+    assert open_workshop.token not in panel.content()
+
+
+def test_page_says_a_new_result_without_taking_the_focus(panel: Page, home: Path) -> None:
+    panel.keyboard.press("Tab")
+    expect(panel.locator(":focus")).to_have_text(START)
+    progress.record("core/06", "The service answers", False)
+    expect(panel.get_by_text("Not yet: The service answers")).to_be_visible()
+    expect(panel.locator("[aria-live=polite]")).to_contain_text("Serve: 0 of 6 checkpoints passed")
+    expect(panel.locator(":focus")).to_have_text(START)
+    progress.reset("core/06")
+
+
+def test_page_opens_a_lab_by_keyboard(panel: Page) -> None:
+    panel.keyboard.press("Tab")
+    panel.keyboard.press("Enter")
+    panel.locator(".jp-Notebook h1", has_text=START).wait_for()
+
+
+def test_jupyterlab_shows_the_panel_and_no_news(jupyterlab: Page) -> None:
+    expect(jupyterlab.locator(PANEL)).to_contain_text("ready")
+    assert violations(jupyterlab, PANEL) == []
+    assert "Jupyter news" not in jupyterlab.content()
+
+
+def test_jupyterlab_opens_a_lab_from_the_panel(jupyterlab: Page) -> None:
+    jupyterlab.get_by_role("region", name="Labs").get_by_role("link", name="Authenticate").click()
+    jupyterlab.locator(".jp-Notebook h1", has_text="Lab core-01").wait_for()
+    expect(jupyterlab.get_by_role("tab", name="01_authenticate.ipynb")).to_be_visible()
+
+
+def test_picture_beside_the_notebooks_is_shown(jupyterlab: Page) -> None:
+    picture = jupyterlab.locator(".jp-Notebook img[alt]").first
+    picture.scroll_into_view_if_needed()
+    jupyterlab.wait_for_function("one => one.naturalWidth > 0", arg=picture.element_handle())
+
+
+def test_jupyterlab_goes_on_without_a_panel_that_does_not_load(
+    page: Page, open_workshop: Workshop
+) -> None:
+    page.route("**/labs/static/panel.js", lambda route: route.abort())
+    page.goto(open_workshop.page("00_start_here"))
+    page.locator(".jp-Notebook h1", has_text=START).wait_for()
+    assert page.locator(PANEL).count() == 0
