@@ -1,8 +1,8 @@
 """What the panel says: labs, progress, platform. No name, address or word that is a secret.
 
-Everything is looked up while somebody looks, and kept for a few seconds: progress is a file,
-the doors of the platform are knocked at, and a sandbox of the learner's own tells of itself
-through its program.
+Everything is looked up while somebody looks: progress is a file, read each time; the doors of the
+platform are knocked at, and a sandbox of the learner's own tells of itself through its program,
+every few seconds.
 """
 
 from __future__ import annotations
@@ -62,7 +62,6 @@ class Facts:
 
     def __init__(self, root: Path) -> None:
         self.root = root.resolve()
-        self._labs = Kept(self._look_at_labs, 0.5)
         self._doors = Kept(standing.doors, 4)
         # Half a second of a processor, which the first page needs more.
         self._sandbox = Kept(status_of_sandbox, 15, value={}, is_awaited=False)
@@ -70,7 +69,7 @@ class Facts:
 
     async def state(self) -> dict[str, Any]:
         """Return all of it, ready for JSON."""
-        labs: list[dict[str, Any]] = await self._labs.now()
+        labs = await asyncio.to_thread(self._look_at_labs)
         following = next((lab["id"] for lab in labs if not lab["done"]), None)
         return {"labs": labs, "next": following, "platform": await self._platform()}
 
