@@ -87,7 +87,7 @@ def prepare(
     hub = dict(wish.hub or {})
     roster.write_sheet(folder, people, str(hub.get("url", "")))
     tell("making tenants and accounts")
-    spaces = _accounts(people, settings, tell)
+    spaces = _accounts(people, settings, _names_of(folder), notes, tell)
     people = [replace(person, namespace=spaces[person.tenant].namespace) for person in people]
     notes += _equip(people, settings, root, tell)
     _write(folder, wish, people, settings, {"own": is_own, **_place(settings)}, hub)
@@ -109,12 +109,30 @@ def _known_already(people: list[Person], folder: Folder, sheet: Mapping[str, str
     ]
 
 
-def _accounts(people: list[Person], settings: Mapping[str, str], tell: Tell) -> dict[str, Tenant]:
+def _names_of(folder: Folder) -> set[str]:
+    """Return whom an earlier call has given an account."""
+    facts = roster.read_facts(folder)
+    return {one["name"] for one in facts.get("students", ())} | set(facts.get("instructors", ()))
+
+
+def _accounts(
+    people: list[Person],
+    settings: Mapping[str, str],
+    ours: set[str],
+    notes: list[str],
+    tell: Tell,
+) -> dict[str, Tenant]:
     """Make the tenants, users and roles that are missing; return the tenants by name."""
     url, ca = settings["EZMERAL_URL"], settings["EZMERAL_CA"]
     with FrontDoor(url, ca, *place.administrator(settings)) as door:
         users, roles, there = door.users(), door.roles(), door.tenants()
-        _refuse_taken(people, users, url, ca)
+        strange = _strange(people, users, url, ca)
+        _refuse_taken([name for name in strange if name not in ours])
+        notes += [
+            f"Expected the password of the sheet for {name} on the platform, found another. At the "
+            "hub the sheet's counts; lab core-01 asks for the one the platform knows."
+            for name in strange
+        ]
         wanted = dict.fromkeys(person.tenant for person in people)
         spaces = {}
         for name in wanted:
@@ -133,13 +151,17 @@ def _accounts(people: list[Person], settings: Mapping[str, str], tell: Tell) -> 
     return spaces
 
 
-def _refuse_taken(people: list[Person], users: Mapping[str, str], url: str, ca: str) -> None:
-    """Refuse names that somebody else has; said before anything is made."""
-    taken = [
+def _strange(people: list[Person], users: Mapping[str, str], url: str, ca: str) -> list[str]:
+    """Return who has an account that the sheet's password does not open."""
+    return [
         person.name
         for person in people
         if person.name in users and not front.can_sign_in(url, ca, person.name, person.password)
     ]
+
+
+def _refuse_taken(taken: list[str]) -> None:
+    """Refuse names that somebody else has; said before anything is made."""
     if taken:
         raise BadClass(
             f"Expected free names on the platform, or the passwords of the sheet, found accounts "

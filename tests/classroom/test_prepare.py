@@ -126,6 +126,16 @@ def test_second_call_keeps_passwords_and_adds_who_is_missing(folder: Path) -> No
     assert sign_in(folder, "student3").status_code == 201
 
 
+def test_new_password_on_the_sheet_is_for_the_hub_and_it_is_said(folder: Path) -> None:
+    whole = (folder / "credentials.csv").read_text()
+    old = sheet(folder)["student2"]
+    (folder / "credentials.csv").write_text(whole.replace(old, "another-long-password"))
+    said = labs_class(folder, "--prepare-only", "--keep")
+    assert "Expected the password of the sheet for student2" in said
+    assert sheet(folder)["student2"] == "another-long-password"
+    (folder / "credentials.csv").write_text(whole)
+
+
 def test_class_in_one_tenant_shares_it(folder: Path, platform: Path, tmp_path: Path) -> None:
     place = tmp_path / "class"
     words = ["--tenants", "shared", "--prefix", "pupil", "--platform", str(platform)]
