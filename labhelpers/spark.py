@@ -22,6 +22,7 @@ import socket
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from textwrap import shorten
 from urllib.parse import urlsplit
 
 import psutil
@@ -96,7 +97,7 @@ def refusal(text: str, action: Callable[[], object]) -> str:
         action()
     except (PySparkException, Py4JJavaError) as error:
         said = reason(error)
-        print(f"Refused, {text}:\n    {said[:200]}")
+        print(f"Refused, {text}:\n    {shorten(said, 240, placeholder=' …')}")
         return said
     raise LabError(f"Expected Spark to refuse {text}, found that it was done.")
 

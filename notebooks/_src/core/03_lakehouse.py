@@ -229,7 +229,7 @@ check(
 # after each delivery: watch the bars grow.
 
 # %%
-arrivals, live, notes = (fresh(home / name) for name in ("arrivals", "live", "notes"))
+arrivals, live, notes, sums = (fresh(home / name) for name in ("arrivals", "live", "notes", "sums"))
 parcels = data.deliveries(first, arrivals, rows=total // 60 + 1)
 next(parcels)
 
@@ -244,7 +244,8 @@ def start_stream():
 stream = start_stream()
 stream.processAllAvailable()
 counts = spark.readStream.load(str(live), "delta").groupBy("PULocationID").count()
-counting = counts.writeStream.queryName("busiest").start(format="memory", outputMode="complete")
+counting = counts.writeStream.queryName("busiest").option("checkpointLocation", str(sums))
+counting = counting.start(format="memory", outputMode="complete")
 top = "SELECT Zone, count AS rides FROM busiest JOIN zones ON PULocationID = LocationID ORDER BY 2 DESC"
 picture = show.Live()
 for number in (2, 3, 4):
@@ -281,7 +282,7 @@ check(
         "Compare two numbers: the trips in the files that arrived, and the trips in the table `live`.",
         "Usually a file arrived after the stream had stopped, or a cell of this step ran twice: "
         f"`ls {home}/arrivals` in a terminal lists the deliveries, six of them.",
-        "Run the cells that begin `arrivals, live, notes =`, `stream = start_stream()` and "
+        "Run the cells that begin `arrivals, live, notes, sums =`, `stream = start_stream()` and "
         "`stream.stop()` again, then this one.",
     ],
 )
@@ -616,7 +617,7 @@ quiz(
 # reads them, and the raw files, because they are slow to make again.
 
 # %%
-for name in ("copied", "rides", "arrivals", "live", "notes", "tally", "days"):
+for name in ("copied", "rides", "arrivals", "live", "notes", "sums", "tally", "days"):
     fresh(home / name)
 spark.stop()
 show.files(home, "What stays", rows=6)
