@@ -68,6 +68,12 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="module")
+def applied(platform: Platform, site: Path) -> str:
+    """Apply the site; return what kubectl said."""
+    return platform.kubectl.run("apply", "-k", str(site)).stdout
+
+
 _COUNT = "/spec/hard/count~1kubedirectorclusters.kubedirector.hpe.com"
 _CLASS = "/spec/storageClassName"
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,17 +16,6 @@ from tests.sandbox.platform.program import until
 pytestmark = [pytest.mark.sandbox, pytest.mark.timeout(180)]
 
 DRIVER = "system:serviceaccount:labs-hub:spark-driver"
-
-
-@pytest.fixture(scope="module")
-def applied(platform: Platform, site: Path) -> Iterator[str]:
-    """Apply the site once; remove it, kdclusters first, as the page says."""
-    kubectl = platform.kubectl
-    try:
-        yield kubectl.run("apply", "-k", str(site)).stdout
-    finally:
-        kubectl.run("delete", "kdcluster", "--all", "-n", NAMESPACE, check=False)
-        kubectl.run("delete", "namespace", NAMESPACE, "labs-hub", "--wait=false", check=False)
 
 
 @pytest.fixture
@@ -149,3 +137,14 @@ def test_claim_of_the_project_repository_is_bound(admin: Kubectl) -> None:
         return str(claim["status"].get("phase"))
 
     until("the claim", lambda: phase() == "Bound")
+
+
+def test_site_is_removed_as_the_page_says(admin: Kubectl, site: Path) -> None:
+    admin.run("delete", "kdcluster", "--all", "-n", NAMESPACE)
+    admin.run("delete", "-k", str(site))
+    left = admin.run("get", "namespace", "-o", "name").stdout.split()
+    assert not {f"namespace/{NAMESPACE}", "namespace/labs-hub"} & set(left)
+    assert (
+        "clusterrole.rbac.authorization.k8s.io/hpecp-member"
+        not in admin.run("get", "clusterrole", "-o", "name").stdout.split()
+    )
