@@ -32,10 +32,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+from labhelpers import standing
 from labhelpers.check import CheckFailed, begin, check
-from labhelpers.progress import home, load
 from labhelpers.quiz import quiz
-from labhelpers.show import table
 
 begin("start")
 
@@ -115,22 +114,23 @@ check(
 #
 # On a laptop, `make lab` starts all of it beside Jupyter. On a cluster, the same notebooks meet the
 # real thing: nothing in a lab asks which of the two it is.
+#
+# You sit in VS Code or in the classic notebook? Choose the kernel of this checkout's `.venv`. In the
+# terminal you start your editor from, type `source .venv/bin/activate`, `labsandbox up --detach`
+# and `eval "$(labsandbox env)"` first; `labsandbox down` ends the platform.
 
 # %% [markdown]
 # ## 5. See where you stand
+#
+# JupyterLab shows your labs, your checkpoints and the platform at its left, under *Labs*. The next
+# cell shows the same wherever you sit; run it again whenever you like.
 #
 # Progress is kept in your home folder, not in this checkout: a colleague who shares the files does
 # not share your progress. You may start at any lab; `labs prepare core/05` in a terminal brings the
 # platform to the state that lab needs.
 
 # %%
-kept = load()
-table(
-    [[lab, sum(entry["passed"] for entry in steps.values()), len(steps)]
-     for lab, steps in sorted(kept.items())],
-    columns=["lab", "checkpoints passed", "tried"],
-)
-print(f"Progress is kept in {home().name}.")
+standing.show()
 
 # %% [markdown]
 # ## 6. Keep the words at hand
