@@ -139,12 +139,11 @@ def test_claim_of_the_project_repository_is_bound(admin: Kubectl) -> None:
     until("the claim", lambda: phase() == "Bound")
 
 
-def test_site_is_removed_as_the_page_says(admin: Kubectl, site: Path) -> None:
+def test_tenant_is_removed_as_the_page_says(admin: Kubectl, site: Path) -> None:
     admin.run("delete", "kdcluster", "--all", "-n", NAMESPACE)
-    admin.run("delete", "-k", str(site))
+    admin.run("delete", "-k", str(site / "tenant"), "--ignore-not-found")
     left = admin.run("get", "namespace", "-o", "name").stdout.split()
-    assert not {f"namespace/{NAMESPACE}", "namespace/labs-hub"} & set(left)
-    assert (
-        "clusterrole.rbac.authorization.k8s.io/hpecp-member"
-        not in admin.run("get", "clusterrole", "-o", "name").stdout.split()
-    )
+    assert f"namespace/{NAMESPACE}" not in left
+    # What the tenants share stays: the doctor's tests look at another one of this platform.
+    roles = admin.run("get", "clusterrole", "-o", "name").stdout.split()
+    assert "clusterrole.rbac.authorization.k8s.io/hpecp-member" in roles
