@@ -209,11 +209,21 @@ def _events(clients: Clients, name: str) -> str:
 
 
 def _last_words(clients: Clients, name: str) -> str:
-    """Return what the pods that are not ready said last: the reason is often there."""
+    """Return why the pods that are not ready wait, or what they said last."""
     selector = f"kubedirector.hpe.com/kdcluster={name}"
     said = []
     for pod in clients.core.list_namespaced_pod(clients.namespace, label_selector=selector).items:
-        if all(container.ready for container in pod.status.container_statuses or ()):
+        if pod.status.container_statuses and all(
+            one.ready for one in pod.status.container_statuses
+        ):
+            continue
+        unplaced = [
+            one.message or one.reason
+            for one in pod.status.conditions or ()
+            if one.type == "PodScheduled" and one.status == "False"
+        ]
+        if unplaced:
+            said.append(f"Pod {pod.metadata.name} has no place: {unplaced[0]}")
             continue
         try:
             log = clients.core.read_namespaced_pod_log(

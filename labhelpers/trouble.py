@@ -1,13 +1,15 @@
 """Tell an error in a few sentences where its stack would fill pages.
 
-Spark answers a mistake with hundreds of lines of Java, and a full disk looks different from every
-library. `tell()` lets a notebook show what a learner can use: which line of the cell it was, what
-is wrong, what to do. `%tb` in a cell shows the whole stack.
+Spark answers a mistake with hundreds of lines of Java, a connection that fails with a stack through
+five libraries, and a full disk looks different from each of them. `tell()` lets a notebook show
+what a learner can use: what is wrong, in which line of the cell, and what to do where it is known.
+`%tb` in a cell shows the whole stack.
 """
 
 from __future__ import annotations
 
 import errno
+import json
 import linecache
 import re
 import shutil
@@ -22,7 +24,11 @@ from labhelpers.repository import project_repo
 __all__ = ["reason", "sentences", "tell"]
 
 NO_ROOM = re.compile(r"No space left on device|Disk quota exceeded|File too large")
-SPARK = ("pyspark", "py4j", "delta")
+# Whose stacks are longer than a screen.
+LONG = ("pyspark", "py4j", "delta", "requests", "urllib3", "kubernetes")
+AWAY = re.compile(
+    r"host='(?P<host>[^']*)', port=(?P<port>\d+).*(?P<why>\[(?:SSL|Errno)[^\]]*\][^'\"()]*)", re.S
+)
 LITTLE = 100 * 2**20  # what is less than this is no room for a table
 LONGEST = 400
 
@@ -49,20 +55,26 @@ def sentences(error: BaseException, trace: TracebackType | None = None) -> str:
         errno.EDQUOT,
         errno.EFBIG,
     )
-    if not full and type(error).__module__.partition(".")[0] not in SPARK:
+    if not full and type(error).__module__.partition(".")[0] not in LONG:
         return ""
     said = _no_room() if full else f"{type(error).__name__}: {reason(error)[:LONGEST]}"
     return "\n".join(part for part in (said, _line_of_cell(trace), "All of it: %tb") if part)
 
 
 def reason(error: BaseException) -> str:
-    """Return the sentence that matters out of an error of Spark, which may fill a page.
+    """Return the sentence that matters out of an error of Spark or of a connection.
 
     >>> reason(ValueError("requirement failed: keep a week. If you have\\n  at java.lang.Thread"))
     'requirement failed: keep a week.'
     >>> reason(ValueError("[X.Y] Encountered error while reading file:/a/b/part-1.parquet. Sorry."))
     '[X.Y] Encountered error while reading part-1.parquet. Sorry.'
+    >>> reason(OSError("Pool(host='h', port=1): … (… [Errno 111] Connection refused'))"))
+    '[Errno 111] Connection refused (h:1)'
     """
+    if said := _message(getattr(error, "body", None)):  # of the Kubernetes API
+        return f"({getattr(error, 'status', '')}) {said}"
+    if found := AWAY.search(str(error)):
+        return f"{found['why'].strip()} ({found['host']}:{found['port']})"
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     coded = [line for line in lines if re.search(r"\[[A-Z_]+[A-Z0-9_.]*\]", line)]
     causes = [line for line in lines if "Exception: " in line]
@@ -71,6 +83,14 @@ def reason(error: BaseException) -> str:
     line = re.sub(r"\b(?:file )?file:/\S*/(?=[^/\s])", "", line)
     whole = re.match(r".*[.!?](?=\s+\S)", line)  # the last sentence may go on in the next line
     return whole[0] if whole and not re.search(r"[.!?:)\]]$", line) else line
+
+
+def _message(body: object) -> str:
+    try:
+        said = json.loads(body) if isinstance(body, str | bytes) else {}
+    except ValueError:
+        return ""
+    return str(said.get("message", "")) if isinstance(said, dict) else ""
 
 
 def _show(shell: Any, kind: Any, error: Any, trace: Any, tb_offset: int | None = None) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from IPython.core.interactiveshell import InteractiveShell
+from kubernetes.client.exceptions import ApiException
 from traitlets.config import Config
 
 from labhelpers import trouble
@@ -79,6 +80,26 @@ def test_full_disk_says_what_to_do(
     assert "3 MB free" in told
     assert "fewer `rows` need less" in told
     assert "java.lang.Thread" not in told
+
+
+def test_refusal_of_the_cluster_is_its_message(
+    shell: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    refused = ApiException(status=403, reason="Forbidden")
+    refused.body = '{"kind": "Status", "message": "secrets is forbidden: User \\"x\\" cannot"}'
+    refused.headers = {"Audit-Id": "1", "Cache-Control": "no-cache, private"}
+    shell.user_ns["refused"] = refused
+    told = said(shell, "raise refused", capsys)
+    assert 'ApiException: (403) secrets is forbidden: User "x" cannot' in told
+    assert "Audit-Id" not in told
+
+
+def test_failed_connection_names_who_did_not_answer(
+    shell: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    told = said(shell, "import requests; requests.get('https://127.0.0.1:1/x')", capsys)
+    assert "ConnectionError: [Errno 111] Connection refused (127.0.0.1:1)" in told
+    assert len(told.splitlines()) <= 4
 
 
 def test_other_errors_are_shown_as_ever(shell: Any, capsys: pytest.CaptureFixture[str]) -> None:

@@ -117,7 +117,7 @@ def hours_left() -> float:
 
 known = what_is_known()
 table(
-    [[key, known[key]] for key in ("user_name", "tenant_name", "role_name", "expiry")],
+    [[key, known.get(key)] for key in ("user_name", "tenant_name", "role_name", "expiry")],
     columns=["field", "value"],
 )
 print(f"{hours_left():.1f} hours are left.")
@@ -130,7 +130,7 @@ print(f"{hours_left():.1f} hours are left.")
 check(
     "The session is yours and it ends",
     lambda: what_is_known().get("user_name") == place.user and 0 < hours_left() <= 24,
-    saw=lambda: what_is_known().get("message") or f"{known['user_name']}, {hours_left():.1f} h left",
+    saw=lambda: what_is_known().get("message") or f"{place.user}, {hours_left():.1f} h left",
     hint=[
         "Look at `user_name` and `expiry` in the table above: are they yours, and in the future?",
         "Usually the session is over, or was signed out: `print(what_is_known())` shows the reason.",
