@@ -10,6 +10,7 @@ from playwright.sync_api import Page
 # Rules of the guidelines; what axe only recommends is looked at by people.
 LEVELS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 SCHEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
+TWO_FRAMES = "() => new Promise(go => requestAnimationFrame(() => requestAnimationFrame(go)))"
 ZOOMED = 640  # CSS pixels that are left of 1280 at 200 %
 
 
@@ -34,6 +35,8 @@ def judge(page: Page) -> None:
     assert size is not None
     for scheme in SCHEMES:
         page.emulate_media(color_scheme=scheme)
+        page.evaluate(TWO_FRAMES)  # a page's own script may have to hear of it
+        page.wait_for_function("!document.getAnimations().length")  # and colours fade over
         assert violations(page) == [], f"{page.url} in {scheme} colours"
     page.set_viewport_size({"width": ZOOMED, "height": size["height"]})
     found = cut_off(page)

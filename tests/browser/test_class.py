@@ -79,17 +79,24 @@ def files(page: Page) -> list[str]:
 
 def show_files(page: Page) -> None:
     page.get_by_role("tab", name="File Browser").click()
-    page.locator("#filebrowser .jp-BreadCrumbs-home").click()
-    expect(page.locator("#filebrowser").get_by_text("notebooks")).to_be_visible()
+    expect(page.locator("#filebrowser").get_by_text("00_start_here.ipynb")).to_be_visible()
 
 
-def make_file(page: Page) -> str:
-    """Make a text file by the command palette; return its name."""
-    page.keyboard.press("Control+Shift+C")
-    page.keyboard.type("New Text File")
-    page.keyboard.press("Enter")
-    wait("the new file", lambda: files(page), until=lambda seen: "untitled.txt" in seen)
-    return "untitled.txt"
+def make_file(page: Page, name: str) -> None:
+    """Make a file beside the labs, as this window's own JupyterLab does it."""
+    status = page.evaluate(
+        """async (name) => {
+          const xsrf = document.cookie.match(/_xsrf=([^;]+)/)[1];
+          const base = location.pathname.split('/lab/')[0];
+          const answer = await fetch(`${base}/api/contents/notebooks/${name}`, {
+            method: 'PUT', headers: {'X-XSRFToken': xsrf, 'Content-Type': 'application/json'},
+            body: JSON.stringify({type: 'file', format: 'text', content: 'mine'})});
+          return answer.status;
+        }""",
+        name,
+    )
+    assert status == 201
+    wait(f"{name} in the list", lambda: files(page), until=lambda seen: name in seen)
 
 
 @pytest.fixture(scope="module")
@@ -111,10 +118,9 @@ def two(hub: Hub, windows: Windows) -> Page:
 def test_learner_sees_no_file_of_another(one: Page, two: Page) -> None:
     for page in (one, two):
         show_files(page)
-    made = make_file(one)
-    assert made in files(one)
-    assert made not in files(two)
-    assert "notebooks" in files(two), "the labs are there"
+    make_file(one, "only-mine.txt")
+    assert "only-mine.txt" not in files(two)
+    assert "00_start_here.ipynb" in files(two), "the labs are there"
 
 
 def test_learner_is_not_let_into_anothers_server(hub: Hub, one: Page, two: Page) -> None:
@@ -124,7 +130,6 @@ def test_learner_is_not_let_into_anothers_server(hub: Hub, one: Page, two: Page)
     assert answer.status in (403, 404)
     expect(page.locator("#jp-main-dock-panel")).to_have_count(0)
     asked = page.request.get(f"{hub.url}/user/student1/api/contents")
-    assert "untitled.txt" not in asked.text()
     assert "notebooks" not in asked.text()
 
 
