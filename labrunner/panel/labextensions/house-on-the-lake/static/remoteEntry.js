@@ -50,15 +50,17 @@
     void app.restored.then(() => show(app, widget));
   }
 
-  // Open it at the first visit; afterwards JupyterLab remembers what the learner left open.
+  // Open it at the first visit; where there is little room, as at 200 % zoom, the notebook gets it
+  // and the panel stays a tab at the side. Later JupyterLab remembers what the learner left open.
   function show(app, widget) {
     try {
-      if (localStorage.getItem(SEEN) || window.innerWidth < 900) return;
+      if (localStorage.getItem(SEEN)) return;
       localStorage.setItem(SEEN, 'yes');
     } catch (error) {
       return; // a browser that keeps nothing: the learner opens it
     }
     app.shell.activateById(widget.id);
+    if (window.innerWidth < 900) app.shell.collapseLeft();
   }
 
   const container = {
