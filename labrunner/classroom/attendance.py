@@ -104,6 +104,17 @@ class Handler(HubOAuthenticated, web.RequestHandler):  # type: ignore[misc]
         """Ask the hub who this is without holding up anybody else's request."""
         await self.hub_auth.get_user(self, sync=False)
 
+    @property
+    def frame(self) -> page.Frame:
+        """Return what every page carries: whose it is, and the proof that it is ours.
+
+        Learners' servers share this site: a page of theirs that an instructor opens has no proof,
+        so the hub's own check keeps it from reading the class.
+        """
+        proof = self.xsrf_token
+        proof = proof.decode() if isinstance(proof, bytes) else str(proof)
+        return page.Frame(self.room.base, self.current_user["name"], proof)
+
     def write_error(self, status_code: int, **more: Any) -> None:
         """Say what is wrong in a sentence."""
         error = (more.get("exc_info") or (None, None))[1]
@@ -123,9 +134,9 @@ class Page(Handler):
         seen = room.view(user)
         if room.is_instructor(user):
             sort = self.get_query_argument("sort", roll.SORTS[0])
-            self.finish(page.of_class(seen, sort, room.base, user["name"]))
+            self.finish(page.of_class(seen, sort, self.frame))
         else:
-            self.finish(page.of_learner(seen.rows[0], seen.at, room.base, user["name"]))
+            self.finish(page.of_learner(seen.rows[0], seen.at, self.frame))
 
 
 class Learner(Handler):
@@ -134,11 +145,11 @@ class Learner(Handler):
     @web.authenticated
     def get(self, name: str) -> None:
         """Show one learner; others' names are unknown to learners."""
-        user, seen = self.current_user, self.room.view(self.current_user)
+        seen = self.room.view(self.current_user)
         found = next((row for row in seen.rows if row.name == name), None)
         if found is None:
             raise web.HTTPError(404, "Nobody of that name is in what you may see.")
-        self.finish(page.of_learner(found, seen.at, self.room.base, user["name"]))
+        self.finish(page.of_learner(found, seen.at, self.frame))
 
 
 @web.stream_request_body
@@ -162,9 +173,6 @@ class Progress(Handler):
         raise web.HTTPError(
             413, f"Expected at most {MOST_BYTES} bytes, found more. Send progress.json and no more."
         )
-
-    def check_xsrf_cookie(self) -> None:
-        """Take no cookie for a sender: a page elsewhere could send one's browser here."""
 
     def get(self) -> None:
         """Answer as JSON what the page shows; nobody is sent to a form."""

@@ -53,7 +53,16 @@ def view(names: Iterable[str], entries: Mapping[str, Entry], course: Course, at:
     return View(course, rows, roll.obstacles(known, rows, course), at)
 
 
-def of_class(seen: View, sort: str, base: str, me: str) -> str:
+@dataclass(frozen=True)
+class Frame:
+    """What every page carries: the address of the service, who looks, the proof for updates."""
+
+    base: str
+    me: str
+    proof: str = ""
+
+
+def of_class(seen: View, sort: str, frame: Frame) -> str:
     """Return the instructor's page."""
     sort = sort if sort in roll.SORTS else roll.SORTS[0]
     return str(
@@ -63,14 +72,14 @@ def of_class(seen: View, sort: str, base: str, me: str) -> str:
             obstacles=seen.obstacles[:_MOST_OBSTACLES],
             sort=sort,
             columns=COLUMNS,
-            **_words(base, me, seen.at),
+            **_words(frame, seen.at),
         )
     )
 
 
-def of_learner(row: Row, at: datetime, base: str, me: str) -> str:
+def of_learner(row: Row, at: datetime, frame: Frame) -> str:
     """Return the page of one learner: where they stand, lab by lab."""
-    return str(_template("learner.html.j2").render(row=row, **_words(base, me, at)))
+    return str(_template("learner.html.j2").render(row=row, **_words(frame, at)))
 
 
 def as_json(seen: View, is_instructor: bool) -> dict[str, Any]:
@@ -88,12 +97,13 @@ def static(name: str) -> bytes:
     return (HERE / "static" / name).read_bytes()
 
 
-def _words(base: str, me: str, at: datetime) -> dict[str, Any]:
+def _words(frame: Frame, at: datetime) -> dict[str, Any]:
     return {
         "signs": SIGNS,
         "ago": roll.words_of,
-        "base": base,
-        "me": me,
+        "base": frame.base,
+        "me": frame.me,
+        "proof": frame.proof,
         "at_clock": at.astimezone().strftime("%H:%M:%S"),
     }
 

@@ -261,6 +261,9 @@ def _tell(
     if url:
         console.print(f"  Learners go to   {url}")
         console.print(f"  Who needs you    {url}/services/attendance/  (sign in as {leader})")
+        authority = folder.hub / "tls" / "ca.crt"
+        if url.startswith("https") and authority.is_file():
+            console.print(f"  Certificate      {authority}  (learners import it once)")
     console.print(f"  Passwords        {folder.sheet}  (only you can read it)")
     console.print(f"  Cards to print   {folder.cards}")
     console.print(f"  Platform         {settings['EZMERAL_URL']}")

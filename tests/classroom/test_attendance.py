@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from typing import Any
 import psutil
 import pytest
 import requests
+from playwright.sync_api import sync_playwright
 
 from labrunner.classroom.ledger import MOST_BYTES, Ledger
 from tests import classroom_folder
@@ -133,6 +135,15 @@ def test_pages_allow_no_script_of_others_and_are_not_kept(page: str, instructor:
     assert requests.get(f"{page}static/../attendance.py", timeout=30).status_code == 404
 
 
+def test_page_of_a_learners_server_cannot_read_the_class(page: str, instructor: Person) -> None:
+    # What a browser says when a script of the same site, a learner's, asks in her name.
+    script = {"Sec-Fetch-Mode": "cors", "Sec-Fetch-Site": "same-origin"}
+    for path in ("", "progress"):
+        answer = instructor.http.get(page + path, headers=script, timeout=30, allow_redirects=False)
+        assert answer.status_code in (302, 401)
+        assert "student2" not in answer.text
+
+
 def test_report_counts_for_whose_token_it_is(
     hub: Hub, page: str, instructor: Person, token: str
 ) -> None:
@@ -181,6 +192,30 @@ def test_report_in_pieces_without_a_length_is_stopped_too(
     with contextlib.suppress(requests.ConnectionError):
         assert send(direct, token, pieces).status_code == 413
     assert rows(page, instructor)["student7"]["passed"] == 2, "it goes on"
+
+
+@pytest.mark.skipif(shutil.which("chromium") is None, reason="no Chromium on this machine")
+def test_page_renews_itself_and_leaves_the_focus_where_it_is(hub: Hub, page: str) -> None:
+    options = ("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run")
+    options += ("--disable-background-networking", "--disable-component-update", "--disable-sync")
+    with sync_playwright() as browsers:
+        chromium = browsers.chromium.launch(
+            executable_path=shutil.which("chromium"), args=list(options)
+        )
+        tab = chromium.new_page()
+        tab.goto(page)
+        tab.fill("input[name=username]", "instructor")
+        tab.fill("input[name=password]", classroom_folder.password("instructor"))
+        tab.click("[type=submit]")
+        tab.wait_for_selector("#to-student12")
+        tab.focus("#to-student12")
+        stuck = {"student12": progress({"start": 1}, fails=("start", 1, 3), ago=0.1)}
+        keep(Ledger(hub.folder / "attendance"), stuck)
+        tab.wait_for_selector("#now h3:text-is('student12')", timeout=15000)
+        assert tab.evaluate("document.activeElement.id") == "to-student12"
+        assert "stuck" in tab.inner_text("#row-student12")
+        assert "student12" in tab.inner_text("#call")
+        chromium.close()
 
 
 @pytest.mark.nightly  # a hub looks after its services every half a minute
@@ -232,7 +267,7 @@ def test_every_report_that_was_answered_survives_kill_minus_nine(tmp_path: Path)
         }
         words = [sys.executable, "-m", "labrunner.classroom.attendance"]
         answered: dict[str, int] = {}
-        for attempt in range(3):
+        for attempt in range(2):
             with subprocess.Popen(words, env={**os.environ, **environment}) as process:
                 kill = threading.Timer(0.3 + attempt / 7, process.kill)
                 number = 0

@@ -11,7 +11,7 @@ import pytest
 
 from labrunner.classroom import ledger, page
 from labrunner.classroom.ledger import BadReport, Ledger
-from labrunner.classroom.page import View
+from labrunner.classroom.page import Frame, View
 from tests.classroom.pupils import COURSE, keep, twelve
 
 pytestmark = pytest.mark.fast
@@ -42,7 +42,7 @@ class Elements(HTMLParser):
 
 
 def test_page_has_one_heading_a_language_and_scopes(seen: View) -> None:
-    text = page.of_class(seen, "need", "/services/attendance/", "instructor")
+    text = page.of_class(seen, "need", Frame("/services/attendance/", "instructor"))
     elements = Elements(text)
     assert elements.of("html") == [{"lang": "en"}]
     assert len(elements.of("h1")) == len(elements.of("main")) == 1
@@ -52,25 +52,27 @@ def test_page_has_one_heading_a_language_and_scopes(seen: View) -> None:
 
 
 def test_status_is_said_in_words_and_not_by_colour_alone(seen: View) -> None:
-    text = page.of_class(seen, "need", "/", "instructor")
+    text = page.of_class(seen, "need", Frame("/", "instructor"))
     assert {"! stuck", "▸ working", "– not begun", "✓ done"} <= {
         part.split("<")[0] for part in text.split('class="state">')[1:]
     }
 
 
 def test_columns_sort_by_plain_links(seen: View) -> None:
-    text = page.of_class(seen, "name", "/", "instructor")
+    text = page.of_class(seen, "name", Frame("/", "instructor"))
     assert [a["href"] for a in Elements(text).of("a") if "sort" in str(a["href"])] == [
         f"?sort={key}" for key, _ in page.COLUMNS
     ]
     assert text.index("row-student1") < text.index("row-student9") < text.index("row-student10")
     assert 'aria-sort="ascending"' in text
-    assert page.of_class(seen, "nonsense", "/", "x") == page.of_class(seen, "need", "/", "x")
+    assert page.of_class(seen, "nonsense", Frame("/", "x")) == page.of_class(
+        seen, "need", Frame("/", "x")
+    )
 
 
 def test_learners_page_names_nobody_else(seen: View) -> None:
     mine = next(row for row in seen.rows if row.name == "student7")
-    text = page.of_learner(mine, NOW, "/", "student7")
+    text = page.of_learner(mine, NOW, Frame("/", "student7"))
     assert "student2" not in text
     assert "student4" not in text
     assert "Where you stand" in text
@@ -79,8 +81,8 @@ def test_learners_page_names_nobody_else(seen: View) -> None:
 def test_names_that_are_markup_stay_text(tmp_path: Path) -> None:
     name = '<img src=x onerror="alert(1)">'
     seen = page.view([name], {}, COURSE, NOW)
-    assert "<img" not in page.of_class(seen, "need", "/", name)
-    assert "<img" not in page.of_learner(seen.rows[0], NOW, "/", "instructor")
+    assert "<img" not in page.of_class(seen, "need", Frame("/", name))
+    assert "<img" not in page.of_learner(seen.rows[0], NOW, Frame("/", "instructor"))
 
 
 def test_learners_data_has_no_figures_of_the_class(seen: View) -> None:

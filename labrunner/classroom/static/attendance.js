@@ -40,7 +40,8 @@ function putRows(now, next) {
 async function renew() {
   if (paused || document.hidden) return;
   try {
-    const answer = await fetch(location.href, { headers: { Accept: "text/html" } });
+    const proof = document.querySelector("meta[name=proof]").content;
+    const answer = await fetch(location.href, { headers: { "X-XSRFToken": proof } });
     const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
     if (!answer.ok || !fresh.getElementById("made")) throw new Error("no page of ours");
     document.title = fresh.title;
