@@ -4,35 +4,19 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 import yaml
 
+from labrunner.checkup.finding import OK
+from labrunner.checkup.looks import examine
+from labrunner.checkup.visit import Visit, visiting
 from tests.deploy.kubectl import Kubectl
-from tests.deploy.kustomize import KUBERNETES, program
-from tests.sandbox.platform.program import environment, family, labsandbox
-
-NAMESPACE = "physics"
-
-
-@dataclass(frozen=True)
-class Platform:
-    """A running sandbox."""
-
-    state: Path
-    settings: dict[str, str]
-
-    @property
-    def kubectl(self) -> Kubectl:
-        """Return kubectl as the platform's administrator."""
-        return Kubectl(program(), self.state / "admin.conf")
-
-    @property
-    def repository(self) -> Path:
-        """Return the tenant's project repository."""
-        return Path(self.settings["PROJECT_REPO"])
+from tests.deploy.kustomize import KUBERNETES
+from tests.deploy.running import NAMESPACE, Platform
+from tests.deploy.visits import WAY_IN, shared
+from tests.sandbox.platform.program import environment, family, labsandbox, until
 
 
 @pytest.fixture(scope="session")
@@ -72,6 +56,21 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def applied(platform: Platform, site: Path) -> str:
     """Apply the site; return what kubectl said."""
     return platform.kubectl.run("apply", "-k", str(site)).stdout
+
+
+@pytest.fixture(scope="module")
+def visit(platform: Platform) -> Iterator[Visit]:
+    """Return a visit that has got as far as the cluster."""
+    until("the shared cluster", lambda: shared(platform.kubectl) == "configured")
+    with visiting(Visit(dict(platform.settings))) as visit:
+        states = {found.name: found.state for found in examine(visit, WAY_IN)}
+        assert set(states.values()) == {OK}, states
+        yield visit
+
+
+@pytest.fixture
+def kubectl(platform: Platform, visit: Visit) -> Kubectl:
+    return platform.kubectl
 
 
 _COUNT = "/spec/hard/count~1kubedirectorclusters.kubedirector.hpe.com"

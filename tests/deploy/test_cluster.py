@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from labrunner.checkup.operator import manifest
-from tests.deploy.conftest import NAMESPACE, Platform
 from tests.deploy.kubectl import Kubectl
+from tests.deploy.running import NAMESPACE, Platform
 from tests.sandbox.platform.program import until
 
 pytestmark = [pytest.mark.sandbox, pytest.mark.timeout(180)]

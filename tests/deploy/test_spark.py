@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.deploy.conftest import NAMESPACE, Platform
 from tests.deploy.kustomize import KUBERNETES
+from tests.deploy.running import NAMESPACE, Platform
 from tests.repo.tree import ROOT
 from tests.sandbox.platform.program import until
 
