@@ -111,9 +111,9 @@ class Handler(HubOAuthenticated, web.RequestHandler):  # type: ignore[misc]
         Learners' servers share this site: a page of theirs that an instructor opens has no proof,
         so the hub's own check keeps it from reading the class.
         """
-        proof = self.xsrf_token
-        proof = proof.decode() if isinstance(proof, bytes) else str(proof)
-        return page.Frame(self.room.base, self.current_user["name"], proof)
+        return page.Frame(
+            self.room.base, self.current_user["name"], self.xsrf_token.decode("utf-8")
+        )
 
     def write_error(self, status_code: int, **more: Any) -> None:
         """Say what is wrong in a sentence."""

@@ -256,7 +256,8 @@ def _tell(
     for note in prepared.notes:
         console.print(f"Note: {note}")
     what = "is open" if url else "is prepared"
-    console.print(f"The class {what}: {len(names)} learners ({some}).")
+    many = "1 learner" if len(names) == 1 else f"{len(names)} learners"
+    console.print(f"The class {what}: {many} ({some}).")
     leader = next(p.name for p in prepared.people if p.role == roster.INSTRUCTOR)
     if url:
         console.print(f"  Learners go to   {url}")
