@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 import stat
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -102,22 +103,38 @@ def test_sandbox_that_ran_before_goes_on(seat: Seat) -> None:
     gone(seat)
 
 
-def test_killed_labs_lab_leaves_nothing_and_the_next_one_opens(seat: Seat) -> None:
+def test_killed_labs_lab_takes_jupyterlab_kernels_and_sandbox_along(seat: Seat) -> None:
     with seat.open_lab() as opened:
         opened.ask("/api/kernels", "POST", {})
         wait("the sandbox", lambda: opened.ask("/labs/state")["platform"]["status"] == "ready")
+        assert len(seat.processes()) > 4
         opened.process.kill()
         opened.wait()
-        assert opened.record["has_sandbox"]
+        gone(seat)
+        assert opened.record["has_sandbox"]  # what nobody could tidy up
+    with seat.open_lab() as again:
+        wait("the sandbox", lambda: again.ask("/labs/state")["platform"]["status"] == "ready")
+        again.ask("/api/shutdown", "POST")  # JupyterLab's own Shut Down
+        assert again.wait() == 0
+        assert "Closing the sandbox…" in again.said
+    gone(seat)
+
+
+def test_next_labs_lab_ends_what_a_killed_one_left(seat: Seat) -> None:
+    with seat.with_sandbox().open_lab() as opened:
+        wait("the sandbox to be called", lambda: seat.calls == ["up"])
+        left = opened.record["jupyter"]
+        os.kill(left, signal.SIGSTOP)  # it cannot end by itself
+        opened.process.kill()
+        opened.wait()
+        wait("its sandbox to end", lambda: "ended" in seat.calls)
+        threading.Timer(1, os.kill, (left, signal.SIGCONT)).start()
         with seat.open_lab() as again:
-            assert not psutil.pid_exists(opened.record["jupyter"]) or (
-                opened.record["jupyter"] == again.record["jupyter"]
-            )
-            wait("the sandbox", lambda: again.ask("/labs/state")["platform"]["status"] == "ready")
-            again.ask("/api/shutdown", "POST")
-            assert again.wait() == 0
-            assert "Closing the sandbox…" in again.said
-            gone(seat)
+            assert again.record["jupyter"] != left
+            assert not psutil.pid_exists(left)
+            assert seat.calls[:4] == ["up", "ended", "down", "up"]
+            assert again.end(signal.SIGINT) == 0
+    gone(seat)
 
 
 @pytest.mark.parametrize(
