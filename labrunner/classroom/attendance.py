@@ -38,6 +38,7 @@ _POLICY = (
     "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src data:; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
+_MOST_READ = 64 << 20  # and forgotten; who sends more is cut off
 _KINDS = {".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8"}
 log = logging.getLogger("labrunner.classroom.attendance")
 
@@ -157,22 +158,16 @@ class Progress(Handler):
     """Progress as data: sent by learners' servers, read by whoever may see it."""
 
     async def prepare(self) -> None:
-        """Refuse a body that is too large before it is read."""
+        """Begin with nothing."""
         self._body = bytearray()
         await super().prepare()
-        if int(self.request.headers.get("Content-Length") or 0) > MOST_BYTES:
-            self._refuse_size()
 
     def data_received(self, chunk: bytes) -> None:
-        """Take a piece of the body."""
-        self._body += chunk
-        if len(self._body) > MOST_BYTES:
-            self._refuse_size()
+        """Take a piece of the body; of one that is too large no more than shows it is.
 
-    def _refuse_size(self) -> None:
-        raise web.HTTPError(
-            413, f"Expected at most {MOST_BYTES} bytes, found more. Send progress.json and no more."
-        )
+        The rest is read and forgotten: a sender, or a proxy, hears an answer only at the end.
+        """
+        self._body += chunk[: MOST_BYTES + 1 - len(self._body)]
 
     def get(self) -> None:
         """Answer as JSON what the page shows; nobody is sent to a form."""
@@ -191,6 +186,11 @@ class Progress(Handler):
                 403,
                 "Expected the token of a user of this hub in the header Authorization, found none "
                 "that the hub knows. Send `Authorization: token $JUPYTERHUB_API_TOKEN`.",
+            )
+        if len(self._body) > MOST_BYTES:
+            raise web.HTTPError(
+                413,
+                f"Expected at most {MOST_BYTES} bytes, found more. Send progress.json alone.",
             )
         try:
             report = ledger.read(bytes(self._body))
@@ -244,7 +244,7 @@ def _log(handler: web.RequestHandler) -> None:
 
 async def serve(room: Room, host: str, port: int, stop: asyncio.Event) -> None:
     """Serve until told to stop."""
-    server = HTTPServer(application(room), max_body_size=2 * MOST_BYTES, xheaders=True)
+    server = HTTPServer(application(room), max_body_size=_MOST_READ, xheaders=True)
     server.listen(port, host)
     try:
         await stop.wait()
