@@ -11,7 +11,7 @@ import yaml
 from kubernetes import client
 
 from labhelpers.connection import OVER, Connection
-from labhelpers.errors import LabMissing, SignInNeeded
+from labhelpers.errors import EngineRefused, LabMissing, SignInNeeded
 from labhelpers.live import Live
 from labhelpers.settings import settings
 from labhelpers.wait import WaitTimeout, wait
@@ -33,6 +33,7 @@ __all__ = [
 
 # group, version and plural: how the official client names a custom resource
 KUBEDIRECTOR = {"group": "kubedirector.hpe.com", "version": "v1beta1"}
+MOST = 2  # pods whose words fit into an error
 _GATEWAY = "hpecp-internal-gateway/"
 
 
@@ -119,7 +120,14 @@ def caller(clients: Clients, kdcluster: str, role: str, port: int) -> tuple[requ
 
 def served(http: requests.Session, address: str) -> dict[str, dict[str, Any]]:
     """Return what a deployment engine says of its models, by name/version."""
-    listed = http.get(f"{address}/models", timeout=10).json()["models"]
+    answer = http.get(f"{address}/models", timeout=10)
+    try:
+        listed = answer.json()["models"]
+    except (ValueError, LookupError, TypeError):
+        raise EngineRefused(
+            f"Expected the list of models at {address}/models, found HTTP {answer.status_code}: "
+            f"{answer.text[:200].strip()}. Read address and token from the service again."
+        ) from None
     return {f"{one.get('name')}/{one.get('version')}": one for one in listed}
 
 
@@ -129,7 +137,7 @@ def wait_served(http: requests.Session, address: str, *models: str) -> list[str]
         f"the engine to serve {', '.join(models)}",
         lambda: sorted(served(http, address)),
         until=lambda seen: set(models) <= set(seen),
-        ignoring=(OSError, ValueError, KeyError),
+        ignoring=(OSError, EngineRefused),
     )
     return list(found)
 
@@ -233,4 +241,5 @@ def _last_words(clients: Clients, name: str) -> str:
             continue
         if log.strip():
             said.append(f"The last words of pod {pod.metadata.name}: {log.strip()}")
-    return " ".join(said)
+    more = [f"{len(said) - MOST} more pods wait, too."] if len(said) > MOST else []
+    return " ".join([*said[:MOST], *more])

@@ -5,6 +5,7 @@ LabError
 ├── JarUnusable      the Delta and Iceberg jar is missing, does not fit Spark, or cannot be written
 ├── SparkUnavailable Spark did not start
 ├── DataUnreadable   a data file, or one column of it, cannot be read
+├── EngineRefused    an engine answers, and not with what it was asked for
 ├── LabMissing       an earlier lab has not been run
 ├── SettingsError    a setting is missing or unusable
 └── SignInNeeded     there is no session, or it is over
@@ -14,6 +15,7 @@ from __future__ import annotations
 
 __all__ = [
     "DataUnreadable",
+    "EngineRefused",
     "JarUnusable",
     "JavaUnusable",
     "LabError",
@@ -46,6 +48,10 @@ class SparkUnavailable(LabError):
 
 class DataUnreadable(LabError):
     """A data file, or one of its columns, cannot be read; the text names both."""
+
+
+class EngineRefused(LabError):
+    """An engine answers, and not with what it was asked for; the text holds its words."""
 
 
 class LabMissing(LabError):

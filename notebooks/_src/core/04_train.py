@@ -355,9 +355,10 @@ check(
 #
 # - **`HTTP/1.1 401 Unauthorized`** from the training cluster: the password was wrong. Run the cell
 #   again; it asks once more.
-# - **Job Status: Failed, out of memory**: lower `sample`, or ask for more with `--memory 3Gi`.
-# - **The training engine was killed while your job ran**: the job says so and is not lost. Send it
-#   again, or send it with `--rerun` next time.
+# - **`The job took … MiB of memory; its limit is …`**: lower `sample`, or ask for more with
+#   `--memory 3Gi` in the first line of the cell that you send.
+# - **`Worker … ended`**: the training engine was killed while your job ran. The job has failed and
+#   left nothing behind: send it again. A job sent with `--rerun` goes on by itself.
 
 # %% [markdown]
 # ## Exercise

@@ -138,7 +138,9 @@ def ask(rides: dict | list[dict]) -> requests.Response:
 
 
 def minutes(rides: dict | list[dict]) -> np.ndarray:
-    return np.array(ask(rides).json()["predictions"]) / 60
+    answer = ask(rides)
+    answer.raise_for_status()
+    return np.array(answer.json()["predictions"]) / 60
 
 
 print(ask(ride(start, end)).json())

@@ -436,8 +436,8 @@ check(
 # %% [markdown]
 # ## If it does not work
 #
-# - **Version 2 does not show up in `/models`**: read the `error` there. Most often the path names a
-#   file that the training job has not written.
+# - **Version 2 is not served**: `served(http, address)` in a cell shows the engine's `error`. Most
+#   often the path names a file that the training job has not written.
 # - **`Change to spec not allowed before previous spec change has been processed`**: the engine is
 #   still working on the last change. Wait for `configured`, then run the cell again.
 # - **A request failed**: look at its status. 404 means that version 1 is no longer connected: all
