@@ -6,6 +6,7 @@ import contextlib
 import html
 import json
 import re
+import ssl
 import time
 import uuid
 from pathlib import Path
@@ -86,6 +87,8 @@ class Person:
         prepared = requests.Request("GET", f"{self.base}/{path}")
         cookie = self.http.prepare_request(prepared).headers.get("Cookie", "")
         headers = {"Cookie": cookie, "Origin": self.url}
+        if url.startswith("wss"):
+            more["ssl"] = ssl.create_default_context(cafile=str(self.http.verify))
         return connect(f"{url}/{path}", additional_headers=headers, max_size=None, **more)
 
     def end(self, kernel: Kernel) -> None:

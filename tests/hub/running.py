@@ -80,6 +80,8 @@ class Hub:
         if self.process.poll() is not None:
             raise AssertionError(f"the hub ended with {self.process.returncode}:\n{self.log}")
         try:
+            if self.ca and not self.ca.exists():
+                return False
             verify = str(self.ca) if self.ca else True
             found = requests.get(f"{self.url}/hub/health", timeout=5, verify=verify)
         except requests.RequestException:

@@ -11,7 +11,7 @@ import pytest
 
 from labrunner.classroom import leftovers
 from labrunner.classroom.spawner import LearnerSpawner
-from tests.classroom_folder import make
+from tests.classroom_folder import free_port, make
 from tests.hub.person import Person
 from tests.hub.running import Hub, until
 
@@ -20,8 +20,9 @@ pytestmark = pytest.mark.sandbox
 
 @pytest.fixture(scope="module")
 def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
-    """Return a hub to kill; each test finds it running and leaves it running."""
-    running = Hub(make(tmp_path_factory.mktemp("recovery") / "class"))
+    """Return a hub to kill, with TLS; each test finds it running and leaves it running."""
+    encrypted = {"url": f"https://127.0.0.1:{free_port()}", "bind": "127.0.0.1"}
+    running = Hub(make(tmp_path_factory.mktemp("recovery") / "class", hub=encrypted))
     try:
         yield running.start()
     finally:
@@ -35,6 +36,13 @@ def learner(hub: Hub) -> Person:
     person.sign_in()
     person.start_server()
     return person
+
+
+def test_cookies_of_an_encrypted_hub_never_travel_in_the_open(learner: Person) -> None:
+    cookies = list(learner.http.cookies)
+    assert {"jupyterhub-session-id", "jupyterhub-user-student1"} <= {c.name for c in cookies}
+    # _xsrf opens nothing: it shows that a form was sent by a page of the hub.
+    assert {cookie.name for cookie in cookies if not cookie.secure} <= {"_xsrf"}
 
 
 def test_killed_hub_is_started_again_and_takes_the_servers_over(hub: Hub, learner: Person) -> None:
