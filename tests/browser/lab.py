@@ -12,10 +12,15 @@ from playwright.sync_api import Locator, Page, expect
 
 from labhelpers.check import MIME
 from labhelpers.wait import WaitTimeout, wait
+from tests.browser.accessibility import TWO_FRAMES
 from tests.browser.chromium import PATIENCE, WINDOW
 from tests.browser.workshop import Workshop
 from tests.repo.tree import ROOT
 
+IS_IN_VIEW = """one => {
+  const box = one.getBoundingClientRect(), middle = box.top + box.height / 2;
+  return box.height > 0 && middle > 100 && middle < innerHeight - 50;
+}"""
 RUN = "Run All Cells"
 SEEN = ROOT / "build" / "browser.png"  # the window, when something was waited for in vain
 OUTPUTS = ".jp-Notebook .jp-OutputArea-output"
@@ -100,6 +105,17 @@ class OpenLab:
             yield self.page
         finally:
             self.page.set_viewport_size(size)
+
+    def look_at(self, part: Locator) -> None:
+        """Scroll to a part and wait until it is painted: cells change their height on the way."""
+
+        def scroll() -> bool:
+            part.evaluate("one => one.scrollIntoView({block: 'center'})")
+            self.page.evaluate(TWO_FRAMES)
+            return bool(part.evaluate(IS_IN_VIEW))
+
+        for _ in range(2):
+            wait("what is looked at to be in view", scroll, deadline=PATIENCE)
 
     def broken_pictures(self) -> list[str]:
         """Return the pictures of the text that the browser could not load."""

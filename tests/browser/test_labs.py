@@ -37,7 +37,7 @@ def test_lab_01_runs_with_the_password_typed_into_the_box(lab_01: OpenLab, shoot
     assert checkpoints(lab_01.saved) == promised("core/01")
     said = "\n".join(lab_01.outputs())
     assert [name for name in promised("core/01") if f"✓ {name}" not in said] == []
-    lab_01.page.get_by_text("✓ The platform knows your session").scroll_into_view_if_needed()
+    lab_01.look_at(lab_01.page.get_by_text("✓ The platform knows your session"))
     shoot(lab_01.page, "core-01")
 
 
@@ -60,7 +60,7 @@ def test_lab_02_shows_each_state_while_it_comes(lab_02: OpenLab, shoot: Shoot) -
     growing = [line for line in lines if "configured" not in line]
     assert growing, f"only the end was seen: {lines}"
     assert any(re.search(r"s configured$", line) for line in lines), lines
-    lab_02.page.locator(f"[aria-label='{name}']").first.scroll_into_view_if_needed()
+    lab_02.look_at(lab_02.page.locator(f"[aria-label='{name}']").first)
     shoot(lab_02.page, "core-02")
 
 
@@ -79,6 +79,8 @@ def test_deployed_notebook_opens_through_the_gateway(
     box.press("Enter")
     expect(page.locator("#jp-main-dock-panel")).to_be_visible()
     expect(page.get_by_text("project_repo")).to_be_visible()
+    page.get_by_role("button", name="No", exact=True).click()  # no news, thank you
+    expect(page.get_by_role("button", name="No", exact=True)).to_have_count(0)
     shoot(page, "notebook")
 
 
@@ -105,7 +107,7 @@ def test_plot_in_lab_06_is_not_empty(lab_06: OpenLab, shoot: Shoot) -> None:
         assert not is_empty, why
         assert picture.evaluate("one => one.naturalWidth") > 400
         assert len(str(words).split()) >= 8, f"a picture without words: {words!r}"
-    pictures.first.scroll_into_view_if_needed()
+    lab_06.look_at(pictures.first)
     shoot(lab_06.page, "core-06")
 
 
