@@ -39,10 +39,9 @@ import socket
 import sys
 import termios
 import time
-from _operator import _compare_digest  # hmac's own; hmac itself would load OpenSSL
 from typing import Any
 
-from labsandbox.node import landlock, processes
+from labsandbox.node import key, landlock, processes
 from labsandbox.node.journal import Log, Pump
 
 Message = dict[str, Any]
@@ -57,7 +56,7 @@ class Keeper:
     def __init__(self, folder: str) -> None:
         self.folder = folder
         self.poll = select.epoll()
-        self.key = make_key(folder)
+        self.key = key.make(folder)
         self.strangers: dict[int, socket.socket] = {}  # have not shown the key yet
         self.clients: dict[int, socket.socket] = {}
         self.pumps: dict[int, Pump] = {}
@@ -118,10 +117,10 @@ class Keeper:
         """Let in who shows the key; nobody else is listened to."""
         stranger = self.strangers.pop(number)
         try:
-            shown = json.loads(stranger.recv(_PACKET)).get("key")
-        except (OSError, ValueError, AttributeError):
-            shown = None
-        if isinstance(shown, str) and shown.isascii() and _compare_digest(shown, self.key):
+            packet = stranger.recv(_PACKET)
+        except OSError:
+            packet = b""
+        if key.is_shown(packet, self.key):
             self.clients[number] = stranger
             return
         self.poll.unregister(number)
@@ -307,18 +306,6 @@ class Keeper:
         except OSError:
             pass  # The pod's folder was removed meanwhile: nobody asks any more.
         self._tell({"event": "exit", "id": container["id"], **outcome})
-
-
-def make_key(folder: str) -> str:
-    """Return what the agent shows to be let in; made at first start, kept ever after."""
-    path = os.path.join(folder, "keeper.key")
-    if not os.path.exists(path):
-        descriptor = os.open(path + ".new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(descriptor, "w") as file:
-            file.write(os.urandom(32).hex())
-        os.replace(path + ".new", path)
-    with open(path) as file:
-        return file.read()
 
 
 def _outcome(code: int) -> Message:

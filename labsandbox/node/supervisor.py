@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from labsandbox.node import processes
+from labsandbox.node import key, processes
 
 log = logging.getLogger(__name__)
 
@@ -78,8 +78,7 @@ class Supervisor:
         folder = os.open(self.folder, os.O_PATH | os.O_CLOEXEC)
         try:
             connection.connect(f"/proc/self/fd/{folder}/keeper.sock")
-            key = (self.folder / "keeper.key").read_text()
-            connection.send(json.dumps({"op": "hello", "key": key}).encode())
+            connection.send(key.hello(str(self.folder)))
         except OSError:
             connection.close()
             return None
