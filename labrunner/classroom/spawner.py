@@ -146,7 +146,7 @@ def fair_heap(learners: int, total: int | None = None) -> int:
     """Return a Java heap in MB such that all learners together fit this machine.
 
     >>> fair_heap(12, 24 * 2**30), fair_heap(1, 64 * 2**30), fair_heap(40, 8 * 2**30)
-    (536, 2048, 512)
+    (540, 2048, 512)
     """
     room = (total or psutil.virtual_memory().total) * 0.85 / 2**20 / max(learners, 1)
     return int(min(max(room - OVERHEAD_MB, _SMALLEST_MB), _LARGEST_MB))
