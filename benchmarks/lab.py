@@ -91,8 +91,17 @@ def _started(command: list[str], place: Path) -> Iterator[dict[str, Any]]:
     try:
         yield _server(place, process)
     finally:
-        os.killpg(process.pid, signal.SIGTERM)  # make and its children
+        os.killpg(process.pid, signal.SIGTERM)  # make ends at once, its child in order
         process.wait(PATIENCE)
+        _await_end(process.pid)
+
+
+def _await_end(group: int) -> None:
+    deadline = time.monotonic() + PATIENCE
+    with contextlib.suppress(ProcessLookupError):
+        while time.monotonic() < deadline:
+            os.killpg(group, 0)
+            time.sleep(0.05)
 
 
 def _server(place: Path, process: subprocess.Popen[bytes]) -> dict[str, Any]:

@@ -27,6 +27,13 @@ from labrunner.errors import LabError
 from labrunner.panel import NAME
 
 START = "notebooks/00_start_here.ipynb"
+# After set-up nothing asks the network; and no language server is looked for that nobody has.
+QUIET = (
+    "--LabApp.news_url=None",
+    "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
+    "--LabApp.extension_manager=readonly",
+    "--LanguageServerManager.autodetect=False",
+)
 ENDINGS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 CHECKOUT = Path(__file__).resolve().parents[1]
 _GRACE = 20.0
@@ -121,6 +128,7 @@ def running(place: Desk, root: Path, arguments: tuple[str, ...]) -> Iterator[sub
         *(sys.executable, "-m", NAME, f"--ServerApp.root_dir={root}"),
         *(f"--ServerApp.jpserver_extensions={{'{NAME}': True}}", f"--LabApp.default_url={first}"),
         *([] if opens_browser(arguments) else ["--no-browser"]),
+        *QUIET,
         *arguments,
     ]
     environment = dict(os.environ)
