@@ -22,8 +22,8 @@ try:
     room = hub.open_class()
 except LabError as error:
     sys.exit(str(error))
-if room.tls:
-    print(room.tls.advice, flush=True)
+for note in room.notes:
+    print(note, flush=True)
 os.umask(0o077)
 os.environ.update(room.mark)
 # A closed terminal ends the class as Ctrl-C does, servers included.
@@ -58,7 +58,7 @@ c.JupyterHub.spawner_class = LearnerSpawner
 c.JupyterHub.allow_named_servers = False
 c.JupyterHub.concurrent_spawn_limit = 6
 c.LearnerSpawner.folder = str(room.folder)
-c.LearnerSpawner.collection = room.collection  # or another git repository, if learners can reach it
+c.LearnerSpawner.collection = room.collection  # LABS_COLLECTION names another git repository
 c.LearnerSpawner.is_confined = room.is_confined
 c.LearnerSpawner.cmd = [sys.executable, "-m", "jupyterhub.singleuser"]
 c.LearnerSpawner.notebook_dir = str(room.folder / "homes" / "{username}" / "labs")

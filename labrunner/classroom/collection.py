@@ -45,6 +45,11 @@ class NotPublished(LabError):
     """The collection cannot be made into a repository."""
 
 
+def of_class(folder: Path) -> str:
+    """Return the address of the repository that a class publishes to."""
+    return f"file://{folder / 'collection.git'}"
+
+
 def files(root: Path) -> Iterator[Path]:
     """Name what a learner gets: built notebooks and the pictures in them, licence included."""
     for notebook in sorted((root / "notebooks").rglob("*.ipynb")):

@@ -51,6 +51,12 @@ class Room:
     is_confined: bool
 
     @property
+    def notes(self) -> list[str]:
+        """Return what the instructor should read before learners come."""
+        weak = isolation.weakness() if self.is_confined else isolation.OPEN
+        return [note for note in (weak, self.tls.advice if self.tls else "") if note]
+
+    @property
     def state(self) -> Path:
         """Return the folder of the hub's own files."""
         return self.folder / "hub"
@@ -67,8 +73,8 @@ class Room:
 
     @property
     def collection(self) -> str:
-        """Return the address of the git repository of the labs."""
-        return f"file://{self.folder / 'collection.git'}"
+        """Return the address of the git repository of the labs: this checkout's, or a site's."""
+        return os.environ.get("LABS_COLLECTION") or collection.of_class(self.folder)
 
     @property
     def attendance_url(self) -> str:

@@ -22,6 +22,8 @@ ROOT = Path(__file__).resolve().parents[2]
 ACCEPT = "LABS_CLASS_WITHOUT_ISOLATION"
 SIGNALS = 6  # the version of Landlock that also keeps signals and abstract sockets apart
 
+OPEN = "Nothing keeps the learners apart: everybody can read everything, passwords included."
+
 _SYSTEM = [
     "/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/nix/store", "/proc",
     "/sys/devices/system", "/sys/fs/cgroup", "/sys/kernel/mm", "/run/systemd/resolve",
@@ -65,6 +67,17 @@ def is_wanted(environment: Mapping[str, str] = os.environ) -> bool:
             f"Use another host, or accept that for people who trust each other: {ACCEPT}=accepted."
         )
     return True
+
+
+def weakness() -> str:
+    """Say what this kernel's Landlock cannot do yet; nothing when it does all that we use."""
+    found = version()
+    if found >= SIGNALS:
+        return ""
+    return (
+        f"This kernel's Landlock has version {found}; from {SIGNALS} on (Linux 6.12) learners also "
+        "cannot end each other's programs. Files and passwords are kept apart in either case."
+    )
 
 
 def view(folder: Path, root: Path = ROOT) -> Path:

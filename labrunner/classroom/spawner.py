@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import subprocess
 import sys
@@ -13,12 +14,13 @@ from jupyterhub.spawner import LocalProcessSpawner
 from traitlets import Bool, Integer, Unicode, default
 
 from labhelpers.repository import cache
-from labrunner.classroom import isolation, leftovers
+from labrunner.classroom import collection, isolation, leftovers
 from labrunner.errors import LabError
 from labrunner.sandbox import read_settings
 
 OVERHEAD_MB = 1200  # a server, two kernels and what Java takes beside its heap
 _SMALLEST_MB, _LARGEST_MB = 512, 2048
+_publishing = asyncio.Lock()
 
 
 class NoSettings(LabError):
@@ -111,6 +113,7 @@ class LearnerSpawner(LocalProcessSpawner):  # type: ignore[misc]
         self.home.mkdir(mode=0o700, parents=True, exist_ok=True)
         log = Path(self.folder) / "hub" / "servers" / f"{self.user.name}.log"
         log.parent.mkdir(mode=0o700, exist_ok=True)
+        await self._publish()
         words, env = self.command_line(), self.get_env()
         with open(log, "w", opener=lambda name, flags: os.open(name, flags, 0o600)) as out:
             self.proc = subprocess.Popen(
@@ -125,6 +128,16 @@ class LearnerSpawner(LocalProcessSpawner):  # type: ignore[misc]
         self.pid = self.proc.pid
         self.log.info("Started the server of %s, process %d, log %s", self.user.name, self.pid, log)
         return (self.ip or "127.0.0.1", port)
+
+    async def _publish(self) -> None:
+        """Let the learner meet the labs as they are in the checkout now."""
+        folder = Path(self.folder)
+        if self.collection == collection.of_class(folder):
+            try:
+                async with _publishing:
+                    await asyncio.to_thread(collection.publish, folder / "collection.git")
+            except collection.NotPublished as error:  # what was published before is still there
+                self.log.warning("The labs were not published again: %s", error)
 
     # A process id alone says little after a reboot: somebody else may have it by then.
 

@@ -46,6 +46,14 @@ class Person:
         self.http.get(f"{self.url}/hub/spawn", timeout=60)
         self.until_served(deadline)
 
+    def stop_server(self) -> None:
+        """Stop the own server, as the button of the hub's home page does it."""
+        token = self.http.cookies.get("_xsrf", path="/hub/") or ""
+        url = f"{self.url}/hub/api/users/{self.name}/server"
+        headers = {"X-XSRFToken": token, "Referer": f"{self.url}/hub/home"}
+        answer = self.http.delete(url, headers=headers, timeout=60)
+        assert answer.status_code in (202, 204), answer.text
+
     def until_served(self, deadline: float = 60.0) -> None:
         """Wait until the own server shows JupyterLab; the hub signs this browser in to it."""
         end, last = time.monotonic() + deadline, "nothing"

@@ -42,6 +42,7 @@ class Hub:
     folder: Path
     environment: dict[str, str] = field(default_factory=dict)
     process: subprocess.Popen[bytes] | None = None
+    become: list[str] = field(default_factory=list)  # words before the command
 
     @property
     def url(self) -> str:
@@ -66,7 +67,7 @@ class Hub:
         (self.folder / "hub").mkdir(mode=0o700, exist_ok=True)
         with (self.folder.parent / "hub.log").open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "jupyterhub", "-f", str(CONFIG)],
+                [*self.become, sys.executable, "-m", "jupyterhub", "-f", str(CONFIG)],
                 cwd=self.folder / "hub",
                 env={**os.environ, "LABS_CLASS": str(self.folder), **self.environment},
                 stdout=log,

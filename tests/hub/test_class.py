@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
 
+from tests.classroom_folder import make
 from tests.hub.person import Person
 from tests.hub.running import Hub, until
 
@@ -175,3 +179,22 @@ def _sockets(pid: int) -> list[str]:
 def test_log_of_a_learners_server_says_why_it_does_not_start(hub: Hub, first: Person) -> None:
     log = hub.folder / "hub" / "servers" / "student1.log"
     until(lambda: "Jupyter Server" in log.read_text(), "the log tells of the start", 10)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="an ordinary user runs all these tests already")
+def test_ordinary_user_holds_a_class_too(tmp_path: Path) -> None:
+    become = ["unshare", "--user", "--map-user=1000", "--map-group=1000"]
+    if shutil.which("unshare") is None or subprocess.run([*become, "true"], check=False).returncode:
+        pytest.skip("this machine makes no user namespaces")
+    hub = Hub(make(tmp_path / "class", students=1), become=become)
+    try:
+        person = hub.start().person("student1")
+        person.sign_in()
+        person.start_server()
+        kernel = person.kernel()
+        secret = hub.folder / "credentials.csv"
+        said = kernel.run(f"import os; print(os.getuid()); open({str(secret)!r})")
+        kernel.close()
+        assert said.startswith("1000\nPermissionError")
+    finally:
+        hub.close()

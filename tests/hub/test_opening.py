@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ from cryptography import x509
 from labrunner.classroom import certificate, hub, isolation
 from labrunner.classroom.hub import HubRefused, open_class
 from labrunner.classroom.isolation import NoIsolation
+from labrunner.classroom.spawner import LearnerSpawner
 from labrunner.errors import LabError
 from tests.classroom_folder import free_port, make
 from tests.hub.running import CONFIG
@@ -143,6 +145,28 @@ def test_kernel_without_landlock_is_refused_unless_accepted(
         opened(folder)
     os.close(hub._held.pop())
     assert not opened(folder, **{isolation.ACCEPT: "accepted"}).is_confined
+
+
+def test_what_is_weaker_here_is_said_to_the_instructor(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert opened(folder).notes == []
+    os.close(hub._held.pop())
+    monkeypatch.setattr(isolation, "version", lambda: 4)
+    assert "version 4; from 6 on (Linux 6.12)" in opened(folder).notes[0]
+    os.close(hub._held.pop())
+    assert opened(folder, **{isolation.ACCEPT: "accepted"}).notes == [isolation.OPEN]
+
+
+@pytest.mark.parametrize("is_confined", [True, False])
+def test_server_is_started_in_the_confinement_unless_accepted(
+    folder: Path, is_confined: bool
+) -> None:
+    spawner = LearnerSpawner(folder=str(folder), is_confined=is_confined)
+    spawner.user = SimpleNamespace(name="student1")
+    words = spawner.command_line()
+    assert words[1:3] == ["-m", "labrunner.classroom.warden"]
+    assert ("labsandbox.node.landlock" in words) is is_confined
 
 
 def test_hub_that_is_refused_ends_with_the_sentence_alone(folder: Path) -> None:

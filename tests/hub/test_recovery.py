@@ -2,27 +2,41 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 from collections.abc import Iterator
+from pathlib import Path
 from types import SimpleNamespace
 
 import psutil
 import pytest
 
-from labrunner.classroom import leftovers
+from labrunner.classroom import collection, leftovers
 from labrunner.classroom.spawner import LearnerSpawner
 from tests.classroom_folder import free_port, make
 from tests.hub.person import Person
-from tests.hub.running import Hub, until
+from tests.hub.running import ROOT, Hub, until
 
 pytestmark = pytest.mark.sandbox
 
 
 @pytest.fixture(scope="module")
-def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
+def course(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a checkout of which an instructor changes and publishes the labs."""
+    root = tmp_path_factory.mktemp("course")
+    for name in collection.files(ROOT):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / name, root / name)
+    collection.publish(root / "bare", root)
+    return root
+
+
+@pytest.fixture(scope="module")
+def hub(tmp_path_factory: pytest.TempPathFactory, course: Path) -> Iterator[Hub]:
     """Return a hub to kill, with TLS; each test finds it running and leaves it running."""
     encrypted = {"url": f"https://127.0.0.1:{free_port()}", "bind": "127.0.0.1"}
-    running = Hub(make(tmp_path_factory.mktemp("recovery") / "class", hub=encrypted))
+    folder = make(tmp_path_factory.mktemp("recovery") / "class", hub=encrypted)
+    running = Hub(folder, {"LABS_COLLECTION": f"file://{course / 'bare'}"})
     try:
         yield running.start()
     finally:
@@ -117,9 +131,30 @@ def test_idle_server_is_ended_and_its_learner_stays_signed_in(hub: Hub) -> None:
         until(lambda: not hub.processes(), "the server was ended", 60)
         assert person.http.get(f"{hub.url}/hub/home", timeout=30).url == f"{hub.url}/hub/home"
     finally:
-        hub.environment.clear()
+        del hub.environment["LABS_CLASS_IDLE_SECONDS"]
         hub.stop()
         hub.start()
+
+
+def test_each_start_brings_what_is_new_and_keeps_what_was_edited(
+    hub: Hub, learner: Person, course: Path
+) -> None:
+    edited, other = (
+        "notebooks/core/01_authenticate.ipynb",
+        "notebooks/core/02_deploy_notebook.ipynb",
+    )
+    labs = hub.folder / "homes" / "student1" / "labs"
+    mine = (labs / edited).read_text().replace("Authenticate", "MY NOTES", 1)
+    (labs / edited).write_text(mine)
+    for name in (edited, other):
+        text = (course / name).read_text()
+        (course / name).write_text(text.replace("What you will build", "Corrected upstream", 1))
+    collection.publish(course / "bare", course)
+    learner.stop_server()
+    until(lambda: not _is_served(learner), "the server has ended")
+    learner.start_server()
+    assert (labs / edited).read_text() == mine
+    assert (labs / other).read_text() == (course / other).read_text()
 
 
 def test_class_that_was_killed_is_swept_whole(hub: Hub, learner: Person) -> None:
