@@ -1,0 +1,32 @@
+"""The panel of labs on a hub: each learner sees their own, and nothing of the platform's inside."""
+
+from __future__ import annotations
+
+import pytest
+
+from labrunner.classroom import isolation
+from tests.hub.person import Person
+
+pytestmark = [
+    pytest.mark.labs,
+    pytest.mark.skipif(not isolation.version(), reason="this kernel has no Landlock"),
+]
+
+
+def test_panel_is_served_below_the_learners_own_address(first: Person) -> None:
+    page = first.get("labs/")
+    assert page.status_code == 200
+    assert "script-src 'self'" in page.headers["Content-Security-Policy"]
+    state = first.get("labs/state").json()
+    assert state["labs"][0]["path"] == "notebooks/00_start_here.ipynb"
+    assert state["platform"]["applications"] == []
+
+
+def test_panel_of_another_learner_is_closed(first: Person, second: Person) -> None:
+    assert first.get("labs/state", base=second.base).status_code in (403, 404)
+
+
+def test_jupyterlab_of_a_learner_has_the_panel(first: Person) -> None:
+    entry = first.get("lab/extensions/house-on-the-lake/static/remoteEntry.js")
+    assert entry.status_code == 200
+    assert "_JUPYTERLAB" in entry.text
