@@ -558,9 +558,9 @@ check(
 #
 # | Symptom | Cure |
 # |---|---|
-# | `Expected Java 17 to 23 for Spark` | Your system has another Java. Type `make setup`. |
-# | `No space left on device` | Run the last cell, or take fewer rows. |
-# | `version 0` is gone in step 5 | VACUUM of step 6 took it. Run again from step 2 on. |
+# | `Expected Java 17 to 23 for Spark` | `LABS_JAVA_HOME` or your system names another Java. Type `make setup`. |
+# | `Expected room to write, found none` | The message says where. Make room, take fewer `rows`, and run from the top. |
+# | `Not all files from version 0 are available`, in step 5 | VACUUM of step 6 took them. Run again from step 2 on. |
 
 # %% [markdown]
 # ## Exercise
