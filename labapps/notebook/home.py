@@ -71,6 +71,7 @@ class Home:
             "KUBECONFIG": str(self.folder / ".kube/config"),
             "IPYTHONDIR": str(self.folder / ".ipython"),
             "JUPYTER_CONFIG_DIR": str(self.folder / ".jupyter"),
+            "JUPYTER_CONFIG_PATH": str(Path(__file__).with_name("lab")),  # no question about news
             "JUPYTER_DATA_DIR": str(self.folder / ".local/share/jupyter"),
             "JUPYTER_RUNTIME_DIR": str(self.folder / ".local/share/jupyter/runtime"),
             "JUPYTER_TOKEN": self.token(meta),
