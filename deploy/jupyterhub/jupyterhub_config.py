@@ -56,7 +56,6 @@ c.ClassAuthenticator.issued = str(room.state / "issued.json")
 # A server for each learner, at most one, confined.
 c.JupyterHub.spawner_class = LearnerSpawner
 c.JupyterHub.allow_named_servers = False
-c.JupyterHub.concurrent_spawn_limit = 6
 c.LearnerSpawner.folder = str(room.folder)
 c.LearnerSpawner.collection = room.collection  # LABS_COLLECTION names another git repository
 c.LearnerSpawner.is_confined = room.is_confined
@@ -65,7 +64,7 @@ c.LearnerSpawner.notebook_dir = str(room.folder / "homes" / "{username}" / "labs
 c.LearnerSpawner.default_url = "/lab/tree/notebooks/00_start_here.ipynb"
 c.LearnerSpawner.heap_mb = fair_heap(len(room.learners))
 c.LearnerSpawner.start_timeout = 120
-c.LearnerSpawner.http_timeout = 60
+c.LearnerSpawner.http_timeout = 120
 c.LearnerSpawner.poll_interval = 5
 
 # What helps beside: end servers nobody uses, show who is where. Each may do what it needs to.

@@ -18,7 +18,7 @@ from labrunner.classroom import collection, isolation, leftovers
 from labrunner.errors import LabError
 from labrunner.sandbox import read_settings
 
-OVERHEAD_MB = 1200  # a server, two kernels and what Java takes beside its heap
+OVERHEAD_MB = 900  # a server, two kernels and what Java takes beside its heap
 _SMALLEST_MB, _LARGEST_MB = 512, 2048
 _publishing = asyncio.Lock()
 
@@ -159,7 +159,7 @@ def fair_heap(learners: int, total: int | None = None) -> int:
     """Return a Java heap in MB such that all learners together fit this machine.
 
     >>> fair_heap(12, 24 * 2**30), fair_heap(1, 64 * 2**30), fair_heap(40, 8 * 2**30)
-    (540, 2048, 512)
+    (840, 2048, 512)
     """
     room = (total or psutil.virtual_memory().total) * 0.85 / 2**20 / max(learners, 1)
     return int(min(max(room - OVERHEAD_MB, _SMALLEST_MB), _LARGEST_MB))
