@@ -2,7 +2,9 @@
 
 A Jupyter *server* extension. It serves `<base_url>labs/` to any browser, adds the same page to
 JupyterLab as a left panel, and sends the learner's progress to the instructor's page where there
-is one. No lab needs it: without it the start notebook shows the same facts in a cell.
+is one. The page is the robust part: it needs a browser, no version of JupyterLab and no build. The
+left panel is a thin frame around it that may fail to load and takes nothing down with it. No lab
+needs either: the start notebook shows the same facts in a cell, in any editor.
 
     jupyter lab --ServerApp.jpserver_extensions="{'labrunner.panel': True}"
 """
