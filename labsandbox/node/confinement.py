@@ -8,6 +8,7 @@ repositories, the learner's home) cannot even be read.
 from __future__ import annotations
 
 import os
+import stat
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -18,28 +19,12 @@ from labsandbox.node.volumes import Mount
 # read and write is an allow list, /dev/shm is closed, and a command run by exec cannot signal the
 # container's other processes.
 _SYSTEM = [
-    "/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/etc", "/opt", "/proc", "/sys", "/dev",
+    "/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/opt", "/proc", "/sys",
     "/nix/store", "/run/systemd/resolve", "/var/lib/ca-certificates",
 ]  # fmt: skip
+# By name: the whole of /dev would be the machine's disks to a pod of a platform that root runs.
 _DEVICES = [
-    "/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom", "/dev/tty", "/dev/ptmx",
-    "/dev/pts", "/dev/fd", "/dev/stdout", "/dev/stderr",
-]  # fmt: skip
-_DEVICES = [
-    f"/dev/{name}"
-    for name in [
-        "null",
-        "zero",
-        "full",
-        "random",
-        "urandom",
-        "tty",
-        "ptmx",
-        "pts",
-        "fd",
-        "stdout",
-        "stderr",
-    ]
+    f"/dev/{name}" for name in ("null", "zero", "full", "random", "urandom", "tty", "ptmx", "pts")
 ]
 
 
@@ -49,7 +34,27 @@ def readable(state: Path, extra: Iterable[str]) -> list[str]:
     own = [state / "resolver", state / "pki" / "ca.crt", state / "node" / "lib"]
     packages = [os.path.realpath(path) for path in (state / "node" / "lib").glob("*")]
     home = [os.environ["JAVA_HOME"]] if os.environ.get("JAVA_HOME") else []
-    return [*_SYSTEM, *sorted(interpreter), *map(str, own), *packages, *home, *extra]
+    return [
+        *_SYSTEM,
+        *_public(Path("/etc")),
+        *sorted(interpreter),
+        *map(str, own),
+        *packages,
+        *home,
+        *extra,
+    ]
+
+
+def _public(folder: Path) -> list[str]:
+    """Name what is open to everybody in a folder: root's own pods read no password file either."""
+    found = []
+    for entry in sorted(folder.iterdir()):
+        try:
+            if entry.stat().st_mode & stat.S_IROTH:
+                found.append(str(entry))
+        except OSError:
+            continue  # a link to nowhere
+    return found
 
 
 def writable(root: Path, pipes: Iterable[Path], mounts: Iterable[Mount]) -> list[str]:

@@ -43,6 +43,8 @@ def test_pod_cannot_read_other_pods_keys_or_repositories(cluster: Cluster) -> No
         f"{state}/pki/ca.key",
         f"{state}/admin.conf",
         f"{state}/apiserver.db",
+        "/etc/shadow",
+        "/dev/loop0",
         *(f"/proc/{pid}/environ" for pid in cluster.node_pids()),
     ]
     for target in targets:
