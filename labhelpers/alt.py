@@ -8,8 +8,9 @@ figure that needs better words gets them from its author: `describe(figure, "…
 from __future__ import annotations
 
 import html
+import importlib
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from labhelpers import number
@@ -53,8 +54,12 @@ def show_words() -> None:
         return
     shell: Any = get_ipython()
     if shell is not None:
+        import matplotlib
         from matplotlib.figure import Figure
 
+        if "inline" in matplotlib.get_backend():
+            # Loaded with the first figure it would forget what is said here: load it before.
+            importlib.import_module("matplotlib_inline.backend_inline")
         shell.display_formatter.formatters["text/html"].for_type(Figure, page_of)
 
 
@@ -86,12 +91,25 @@ def _bars(axes: Axes) -> Iterator[str]:
         names = axes.get_yticklabels() if lying else axes.get_xticklabels()
         measure = axes.get_xlabel() if lying else axes.get_ylabel()
         values = [bar.get_width() if lying else bar.get_height() for bar in bars.patches]
+        if len(names) != len(values):  # a histogram: its bars stand on an axis and have no names
+            yield _histogram(axes, bars.patches)
+            continue
         said = [
             f"{name.get_text()} {value}".strip()
             for name, value in zip(names, number.labels(values), strict=False)
         ]
         more = [f"and {len(said) - MOST} more"] if len(said) > MOST else []
         yield f"bars of {measure or 'values'}, {', '.join([*said[:MOST], *more])}"
+
+
+def _histogram(axes: Axes, bars: Sequence[Any]) -> str:
+    highest = max(bars, key=lambda bar: bar.get_height())
+    ends = highest.get_x(), highest.get_x() + highest.get_width()
+    low, high = number.labels([*ends])
+    return (
+        f"{len(bars)} bars of {axes.get_ylabel() or 'counts'} by {axes.get_xlabel() or 'value'}, "
+        f"the highest from {low} to {high}"
+    )
 
 
 def _lines(axes: Axes) -> Iterator[str]:

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import html
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import cycle
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -155,7 +155,7 @@ def bars(
         axes.annotate(word, (level, 1), (3, 1), **_ON_TOP)
     axes.grid(axis="y", visible=False)
     axes.tick_params(left=False)
-    _number_axis(axes.xaxis)
+    _number_axis(axes.xaxis, values)
     axes.spines["left"].set_visible(False)
     axes.set_xlabel(unit or value)
     axes.set_title(title, pad=20 if limits else None)
@@ -188,9 +188,9 @@ def lines(
     axes.set_xlabel(across)
     axes.set_ylabel(unit)
     axes.set_title(title)
-    _number_axis(axes.yaxis)
-    if frame[across].dtype.kind in "iu":
-        _number_axis(axes.xaxis, most=9, integer=True, steps=[1, 2, 3, 5, 6, 10])
+    _number_axis(axes.yaxis, frame[list(values)].to_numpy().ravel())
+    if frame[across].dtype.kind in "iuf":
+        _number_axis(axes.xaxis, frame[across], most=9, steps=(1, 2, 3, 5, 6, 10))
 
 
 def compare(before: Mapping[str, float], after: Mapping[str, float], title: str) -> None:
@@ -237,11 +237,15 @@ def _axes(height: float | None = None) -> Axes:
     return plt.subplots(figsize=(width, height or usual))[1]
 
 
-def _number_axis(axis: Axis, most: int = 7, **places: Any) -> None:
-    """Write the places of an axis for people, as many as fit beside each other."""
+def _number_axis(
+    axis: Axis, data: Iterable[Any] = (), most: int = 7, steps: Sequence[float] = (1, 2, 2.5, 5, 10)
+) -> None:
+    """Write round places along an axis, as many as fit beside each other; whole ones for counts."""
     from matplotlib.ticker import MaxNLocator
 
-    axis.set_major_locator(MaxNLocator(most, **places))
+    values = [float(one) for one in data if math.isfinite(one)]
+    is_whole = bool(values) and all(one == int(one) for one in values)
+    axis.set_major_locator(MaxNLocator(most, steps=list(steps), integer=is_whole))
     axis.set_major_formatter(number.tick)
 
 

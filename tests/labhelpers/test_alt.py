@@ -86,3 +86,11 @@ def test_empty_picture_is_not_shown_as_an_image(shell: InteractiveShell) -> None
     show.style()
     shown, _ = shell.display_formatter.format(Figure())
     assert "text/html" not in shown
+
+
+def test_histogram_says_where_it_is_highest() -> None:
+    axes = pd.Series([0.0, 1.0, 1.0, 1.0, 2.0, 9.0]).plot.hist(bins=9, title="Most are small")
+    axes.set(xlabel="minutes late", ylabel="rides")
+    assert alt.words_of(axes.figure) == (
+        "Most are small: 9 bars of rides by minutes late, the highest from 1 to 2."
+    )

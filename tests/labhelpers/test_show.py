@@ -157,6 +157,16 @@ def test_lines_are_readable_at_any_magnitude(size: float, apart: float) -> None:
     assert_readable(plt.gca())
 
 
+def test_counts_have_whole_places_and_hours_every_third() -> None:
+    show.bars(pd.DataFrame({"what": ["a"], "files": [5]}), "what", "files", "Five")
+    assert [text.get_text() for text in plt.gca().get_xticklabels()][:4] == ["0", "1", "2", "3"]
+    hours = pd.DataFrame({"hour": [float(one) for one in range(24)], "off": 1.0})
+    show.lines(hours, "hour", ["off"], "A day")
+    plt.gcf().canvas.draw()
+    places = [text.get_text() for text in plt.gca().get_xticklabels()]
+    assert [place for place in places if place in ("3", "6", "9", "12")] == ["3", "6", "9", "12"]
+
+
 def test_unreadable_picture_is_found() -> None:
     show.bars(FRAME, "zone", "trips", "JFK leads")
     plt.gca().xaxis.set_major_formatter("{x:,.0e}")

@@ -23,9 +23,10 @@ _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
 @dataclass
 class Result:
-    """What a cell gave: its words, its checkpoints, its error."""
+    """What a cell gave: its words, its pages, its checkpoints, its error."""
 
     text: str = ""
+    pages: str = ""
     records: list[dict[str, Any]] = field(default_factory=list)
     error: str = ""
 
@@ -66,6 +67,7 @@ class Desk:
             elif kind in ("display_data", "execute_result", "update_display_data"):
                 data = content["data"]
                 result.text += str(data.get("text/plain", "")) + "\n"
+                result.pages += str(data.get("text/html", ""))
                 if CHECKPOINT in data:
                     result.records.append(data[CHECKPOINT])
             elif kind == "error":

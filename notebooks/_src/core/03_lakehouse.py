@@ -202,7 +202,7 @@ routes = spark.sql("""SELECT a.Borough, concat(a.Zone, ' → ', b.Zone) AS route
     WHERE a.Zone != b.Zone GROUP BY a.Borough, route""")
 routes = routes.where("place <= 3").orderBy(F.desc("rides")).toPandas()
 routes["route"] = routes["Borough"] + ": " + routes["route"]
-show.bars(routes.head(9), "route", "rides", "Manhattan's busiest routes lead the other boroughs'")
+show.bars(routes.head(9), "route", "rides", "Manhattan's routes lead, Queens follows")
 
 # %%
 hours = "SELECT count(DISTINCT hour(tpep_pickup_datetime)) FROM rides"

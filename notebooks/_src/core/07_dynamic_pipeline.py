@@ -150,7 +150,8 @@ def psi(one: pd.Series, other: pd.Series) -> float:
     return float(((shares[1] - shares[0]) * np.log(shares[1] / shares[0])).sum())
 
 
-drift = {name: psi(old[name], fresh[name]) for name in ("mph", "duration", "trip_distance", "hour")}
+columns = {"speed": "mph", "duration": "duration", "distance": "trip_distance", "hour": "hour"}
+drift = {what: psi(old[column], fresh[column]) for what, column in columns.items()}
 show.bars(pd.DataFrame(drift.items(), columns=["what", "psi"]), "what", "psi", "Speed has drifted; distance and hour have not",
           unit="population stability index", limits={"alike below": 0.1, "not to be trusted above": 0.2})
 
