@@ -296,7 +296,7 @@ def _html(
     sides = ["right" if right else "left" for right in numeric]
     is_named = bool(numeric) and not numeric[0]  # the first column names its row
     head = "".join(
-        f'<th scope="col" style="text-align:{side};{CELL}">{html.escape(name)}</th>'
+        f'<th scope="col" style="text-align:{side};white-space:nowrap;{CELL}">{html.escape(name)}</th>'
         for name, side in zip(names, sides, strict=True)
     )
 

@@ -46,7 +46,7 @@ def write(executed: Path, home: Path) -> Path:
     """
     from nbconvert import HTMLExporter
 
-    exporter: Any = HTMLExporter(embed_images=True)
+    exporter: Any = HTMLExporter()
     notebook = read(executed)
     for cell in notebook.cells:
         if cell.cell_type == "markdown":

@@ -52,3 +52,10 @@ def test_picture_without_words_is_called_by_its_step(tmp_path: Path) -> None:
     found = page.picture(page.read(executed(tmp_path, "Look.", **{"image/png": DOT})))
     assert found is not None
     assert found.words == "Draw a dot"
+
+
+def test_solution_stays_folded(tmp_path: Path) -> None:
+    folded = "<details>\n<summary>A solution</summary>\n\n```python\nx = 1\n```\n\n</details>"
+    text = page.write(executed(tmp_path, folded), tmp_path).read_text("utf-8")
+    inside = text.partition("<summary>A solution</summary>")[2].partition("</details>")[0]
+    assert 'class="highlight"' in inside
