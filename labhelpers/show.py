@@ -60,6 +60,7 @@ _ON_TOP: dict[str, Any] = {
     "va": "bottom",
 }
 CELL = "padding:.25em .8em;border-bottom:1px solid #e6e6e6"
+HEAD = f"white-space:nowrap;{CELL}"
 
 
 def style() -> None:
@@ -296,7 +297,7 @@ def _html(
     sides = ["right" if right else "left" for right in numeric]
     is_named = bool(numeric) and not numeric[0]  # the first column names its row
     head = "".join(
-        f'<th scope="col" style="text-align:{side};white-space:nowrap;{CELL}">{html.escape(name)}</th>'
+        f'<th scope="col" style="text-align:{side};{HEAD}">{html.escape(name)}</th>'
         for name, side in zip(names, sides, strict=True)
     )
 

@@ -25,7 +25,8 @@
 # %% [markdown]
 # ## Parameters
 #
-# Names that differ from site to site. Your own name, tenant and password come from the
+# Names that differ from site to site. A **tenant** is a team with a space of its own on the shared
+# cluster; that space is its **namespace**. Your own name, tenant and password come from the
 # environment: a notebook is shared, a password is not.
 
 # %% tags=["parameters"]
@@ -123,8 +124,7 @@ table(
 print(f"{hours_left():.1f} hours are left.")
 
 # %% [markdown]
-# Look at `role_name`: a **Member** works in a tenant, an **Admin** runs it. A **tenant** is a team
-# with a space of its own on the shared cluster.
+# Look at `role_name`: a **Member** works in a tenant, an **Admin** runs it.
 
 # %%
 check(
@@ -196,9 +196,8 @@ table(
 )
 
 # %% [markdown]
-# A **context** is a cluster, a user and a namespace under one name. A **namespace** is the part of
-# the cluster that belongs to your tenant; the context without one looks at the cluster as a whole.
-# The current context is what every command uses when you name none:
+# A **context** is a cluster, a user and a namespace under one name; the one without a namespace
+# looks at the cluster as a whole. The current context is what every command uses when you name none:
 #
 # ```bash
 # kubectl config current-context

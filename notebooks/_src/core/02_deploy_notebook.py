@@ -254,10 +254,15 @@ events.sort(key=lambda event: event.last_timestamp)
 table([[event.reason, event.message] for event in events[-12:]], columns=["reason", "what happened"])
 
 # %%
+def state() -> str:
+    found = k8s.custom.get_namespaced_custom_object(plural="kubedirectorclusters", name=name, **where)
+    return found["status"]["state"]
+
+
 check(
     "Your notebook is configured and no member is in trouble",
-    lambda: wait_configured(k8s, name)["status"]["state"] == "configured",
-    saw=lambda: wait_configured(k8s, name)["status"]["state"],
+    lambda: wait_configured(k8s, name) and state() == "configured",
+    saw=state,
     hint=[
         "Look at the last events above: they name the member and what it waits for.",
         f"Usually there is no room for the pod, or its start script failed: `kubectl get kdcluster "

@@ -188,11 +188,13 @@ check(
 # %%
 zones = spark.read.csv(str(data.zones_file()), header=True, inferSchema=True)
 zones.createOrReplaceTempView("zones")
-by_hour = spark.sql("""SELECT hour(tpep_pickup_datetime) AS hour,
-    count_if(weekday(tpep_pickup_datetime) < 5) / 5 AS `working day`,
-    count_if(weekday(tpep_pickup_datetime) >= 5) / 2 AS `day off`
-    FROM rides GROUP BY hour ORDER BY hour""").toPandas()
-show.lines(by_hour, "hour", ["working day", "day off"], "The evening is the peak", unit="rides")
+by_hour = spark.sql("""SELECT hour, avg(if(off, NULL, rides)) AS `working day`,
+        avg(if(off, rides, NULL)) AS `day off`
+    FROM (SELECT date(tpep_pickup_datetime) AS day, hour(tpep_pickup_datetime) AS hour,
+                 weekday(tpep_pickup_datetime) >= 5 AS off, count(*) AS rides
+          FROM rides WHERE month > '2022-01' GROUP BY ALL)
+    GROUP BY hour ORDER BY hour""").toPandas()
+show.lines(by_hour, "hour", ["working day", "day off"], "The evening is the peak", unit="rides in an hour")
 
 # %%
 routes = spark.sql("""SELECT a.Borough, concat(a.Zone, ' → ', b.Zone) AS route, count(*) AS rides,
@@ -312,7 +314,7 @@ def orphans():
 check(
     "Atomicity: the killed writer left files, and no change",
     lambda: orphans() and spark.table("rides").count() == there,
-    saw=lambda: f"{len(orphans())} orphaned files, and {spark.table('rides').count():,} rides",
+    saw=lambda: f"orphaned files: {len(orphans())}; {spark.table('rides').count():,} rides",
     hint=[
         "Look at two things: files that were not there before, and rides as many as before.",
         "Twice as many rides mean that the writer was faster than you, and its change is whole: take "

@@ -358,7 +358,7 @@ check(
 # - **`The job took … MiB of memory; its limit is …`**: lower `sample`, or ask for more with
 #   `--memory 3Gi` in the first line of the cell that you send.
 # - **`Worker … ended`**: the training engine was killed while your job ran. The job has failed and
-#   left nothing behind: send it again. A job sent with `--rerun` goes on by itself.
+#   left nothing behind: send it again. A job sent with `--rerun` is started again by itself.
 
 # %% [markdown]
 # ## Exercise
