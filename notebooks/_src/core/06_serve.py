@@ -240,8 +240,9 @@ show.table([[name, send(name).status_code, send(name).json()["error"]] for name 
 
 # %% [markdown]
 # Nothing here is a stack trace, and nothing tells a stranger about other people's models. The texts
-# name what was expected, so the caller can mend the request without asking you. Rows are checked
-# before the model sees them; one bad request in a batch does not spoil the answers of the others.
+# name what is wrong, so the caller can mend the request without asking you. A missing feature is found
+# before the model sees the row; what only the model can refuse, it refuses for that request alone: one
+# bad request in a batch does not spoil the answers of the others.
 
 # %%
 check(
