@@ -30,16 +30,18 @@ pytestmark = pytest.mark.labs
 
 FAKE = """\
 #!{python}
-import pathlib, sys
+import json, pathlib, sys
 state = pathlib.Path(sys.argv[3])
 state.mkdir(parents=True, exist_ok=True)
 with (state.parent / "calls").open("a") as file:
     file.write(sys.argv[1] + "\\n")
-if sys.argv[1] == "env":
+if sys.argv[1] == "up":
     (state / "password").write_text("correct-horse-battery")
     (state / "password").chmod(0o600)
-    print("export EZMERAL_URL='https://front.door'")
-    print(f"EZMERAL_PASSWORD_FILE={{state}}/password")
+    environment = {{
+        "EZMERAL_URL": "https://front.door", "EZMERAL_PASSWORD_FILE": f"{{state}}/password"
+    }}
+    print(json.dumps({{"state": str(state), "already": False, "environment": environment}}))
 """
 TELLS = """
 # %% [markdown]
@@ -204,7 +206,7 @@ def test_sandbox_is_started_for_labs_that_need_it_and_taken_down(
 ) -> None:
     labs = with_platform(checkout(bad=(FAILS, [])))
     assert run(labs).status == 1
-    assert fake_sandbox.read_text().split() == ["up", "env", "down"]
+    assert fake_sandbox.read_text().split() == ["up", "down"]
 
 
 def test_secret_of_the_run_in_an_output_fails_the_lab_and_stays_out_of_the_take_away(

@@ -20,7 +20,7 @@ STARTER = """
 import subprocess, sys, time
 up = [sys.executable, "-m", "labsandbox.cli", "up", "--detach", "--json", "--until-eof", "--state"]
 started = subprocess.Popen([*up, sys.argv[1]], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-print(started.stdout.readline().decode(), flush=True)
+print(started.stdout.readline().decode(), end="", flush=True)
 time.sleep(600)
 """
 
