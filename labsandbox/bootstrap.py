@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
 import csv
 import io
-from collections.abc import Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import stamina
-import yaml
 
+from labsandbox.catalogue import Catalogue
 from labsandbox.client import ApiError, Client, Resource
 from labsandbox.client import resources as res
 from labsandbox.ezmeral import passwords, tenants
 from labsandbox.ezmeral.accounts import Accounts, Tenant
-from labsandbox.state import State, write_private
+from labsandbox.files import write_private
+from labsandbox.state import State
 
 TENANT = "K8sMLTenant"
 OTHER_TENANT = "K8sAuditTenant"
 INSTRUCTOR = "instructor"
-SYSTEM_NAMESPACE = "kubedirector"
 _AUTH_SECRET = "hpecp-ext-auth-secret"
 
 
@@ -55,12 +56,14 @@ def quota(students: int) -> dict[str, str]:
     }
 
 
-def create_accounts(state: State, accounts: Accounts, students: int) -> None:
+async def create_accounts(state: State, accounts: Accounts, students: int) -> None:
     """Create the accounts that are missing and note their passwords on the sheet."""
     for name in (TENANT, OTHER_TENANT):
         if name not in {tenant.name for tenant in accounts.tenants()}:
             accounts.add_tenant(name)
     for person in people(students):
+        # To hash a password takes a while, thirty of them longer than a loop may stand still.
+        await asyncio.sleep(0)
         user = accounts.user_named(person.name)
         if user is None:
             password = passwords.generate()
@@ -69,6 +72,17 @@ def create_accounts(state: State, accounts: Accounts, students: int) -> None:
             user = accounts.add_user(person.name, password, person.role == 1)
         if person.tenant:
             accounts.set_role(user, accounts.tenant_named(person.tenant), person.role)
+
+
+def passwords_of(state: State, people: Iterable[Person]) -> dict[str, str]:
+    """Return the passwords of people without an account here; those that are missing are made."""
+    found = {}
+    for person in people:
+        file = password_file(state, person.name)
+        if not file.exists():
+            _note(state, person, passwords.generate())
+        found[person.name] = file.read_text()
+    return found
 
 
 def password_file(state: State, user: str) -> Path:
@@ -101,7 +115,7 @@ class Equipment:
 
     client: Client
     state: State
-    catalog: Path
+    catalogue: Catalogue
     front_door: str
     seats: int = 1
 
@@ -112,22 +126,33 @@ class Equipment:
         await tenants.ensure_tenant(self.client, tenant, self.state.projects, quota(seats))
         secret = _auth_secret(self.front_door, self.state.ca, tenant)
         await tenants.apply(self.client, res.SECRETS, _AUTH_SECRET, tenant.namespace, secret)
-        for resource, obj in _catalogue(self.catalog):
-            if resource is res.KDAPPS:
-                await _create(self.client, resource, obj, tenant.namespace)
+        await _install(self.catalogue, self.client, tenant.namespace)
+
+
+# What `kubectl top` asks for; the API server answers it from the node agent's figures.
+METRICS = {
+    "metadata": {"name": "v1beta1.metrics.k8s.io"},
+    "spec": {
+        "group": "metrics.k8s.io",
+        "version": "v1beta1",
+        "groupPriorityMinimum": 100,
+        "versionPriority": 100,
+    },
+}
+
+
+async def serve_metrics(administrator: Client) -> None:
+    """Have the API server answer `kubectl top`."""
+    await _create(administrator, res.APISERVICES, METRICS, None)
 
 
 async def fill_cluster(equipment: Equipment, accounts: Accounts) -> None:
-    """Make the tenants' namespaces, the catalogue and what the tenants share."""
-    client = equipment.client
-    await tenants.ensure_platform(client)
-    await _create(client, res.NAMESPACES, {"metadata": {"name": SYSTEM_NAMESPACE}}, None)
-    # The configuration first: it holds the labels every cluster's services get.
-    for resource, obj in _catalogue(equipment.catalog):
-        await _create(client, resource, obj, SYSTEM_NAMESPACE)
+    """Make the tenants' namespaces, their catalogue and what they share."""
     for tenant in accounts.tenants():
         await equipment.give(tenant)
-    await _share(client, accounts.tenant_named(TENANT), equipment.catalog)
+    namespace = accounts.tenant_named(TENANT).namespace
+    for shared in equipment.catalogue.shared():
+        await _create(equipment.client, res.KDCLUSTERS, shared, namespace)
 
 
 def _auth_secret(front_door: str, ca: Path, tenant: Tenant) -> dict[str, Any]:
@@ -138,22 +163,11 @@ def _auth_secret(front_door: str, ca: Path, tenant: Tenant) -> dict[str, Any]:
     }
 
 
-def _catalogue(catalog: Path) -> Iterator[tuple[Resource, dict[str, Any]]]:
-    kinds = {"KubeDirectorConfig": res.KDCONFIGS, "KubeDirectorApp": res.KDAPPS}
-    found = [
-        document
-        for file in sorted(catalog.glob("*.yaml"))
-        for document in yaml.safe_load_all(file.read_text())
-        if document and document.get("kind") in kinds
-    ]
-    for document in sorted(found, key=lambda each: each["kind"] != "KubeDirectorConfig"):
-        document["metadata"].pop("namespace", None)
-        yield kinds[document["kind"]], document
-
-
-async def _share(client: Client, tenant: Tenant, catalog: Path) -> None:
-    for file in sorted((catalog / "shared").glob("*.yaml")):
-        await _create(client, res.KDCLUSTERS, yaml.safe_load(file.read_text()), tenant.namespace)
+async def _install(catalogue: Catalogue, client: Client, namespace: str) -> None:
+    """Install the applications; wait for the operator that is still coming up."""
+    async for attempt in stamina.retry_context(on=_may_pass, timeout=20, wait_max=0.5):
+        with attempt:
+            await catalogue.install(client, namespace)
 
 
 async def _create(

@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from labsandbox.state import write_private
+from labsandbox.files import write_private
 
 YEAR = timedelta(days=365)
 _BACKDATED = timedelta(minutes=5)  # the clocks of two machines differ a little
@@ -66,6 +66,14 @@ def make_authority(name: str, life: timedelta = 10 * YEAR) -> Pair:
     return _make(name, None, life=life, is_authority=True)
 
 
+def ensure_authority(folder: Path, name: str) -> Path:
+    """Make `ca.crt` and `ca.key` in a folder that has none; return the folder."""
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    if not (folder / "ca.crt").exists():
+        make_authority(name).save(folder, "ca")
+    return folder
+
+
 def load_authority(folder: Path) -> Pair:
     """Read `ca.crt` and `ca.key`."""
     certificate = x509.load_pem_x509_certificate((folder / "ca.crt").read_bytes())
@@ -88,10 +96,49 @@ def issue(
     return _make(name, authority, hosts=hosts, groups=groups, is_client=is_client, life=life)
 
 
+def sign_request(
+    request: bytes, authority: Pair, usages: Iterable[str], life: timedelta = YEAR
+) -> str:
+    """Return the certificate (PEM) of a signing request; raise ValueError for one that is wrong.
+
+    Nobody becomes a member of system:masters this way, whoever approved the request.
+    """
+    asked = x509.load_pem_x509_csr(request)
+    if not asked.is_signature_valid:
+        raise ValueError("the request is not signed by its own key")
+    groups = asked.subject.get_attributes_for_oid(NameOID.ORGANIZATION_NAME)
+    if any(group.value == "system:masters" for group in groups):
+        raise ValueError("a certificate of the group system:masters is not signed on request")
+    now = datetime.now(UTC)
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(asked.subject)
+        .issuer_name(authority.certificate.subject)
+        .public_key(asked.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - _BACKDATED)
+        .not_valid_after(now + life)
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .add_extension(
+            x509.ExtendedKeyUsage(
+                _purposes(is_server="server auth" in usages, is_client="client auth" in usages)
+            ),
+            critical=False,
+        )
+    )
+    try:
+        names = asked.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        builder = builder.add_extension(names, critical=False)
+    except x509.ExtensionNotFound:
+        pass
+    signed = builder.sign(authority.key, hashes.SHA256())
+    return signed.public_bytes(serialization.Encoding.PEM).decode()
+
+
 def server_context(pki: Path, name: str, hosts: tuple[str, ...]) -> ssl.SSLContext:
     """Return a TLS server context for `hosts`, issuing or renewing the certificate if needed."""
     cert, key = pki / f"{name}.crt", pki / f"{name}.key"
-    if not _is_fresh(cert, key, pki / "ca.crt"):
+    if not _is_fresh(cert, key, pki / "ca.crt", hosts):
         issue(name, load_authority(pki), hosts).save(pki, name)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(cert, key)
@@ -107,16 +154,24 @@ def context_of(pair: Pair) -> ssl.SSLContext:
     return context
 
 
-def _is_fresh(cert: Path, key: Path, ca: Path) -> bool:
+def _is_fresh(cert: Path, key: Path, ca: Path, hosts: tuple[str, ...]) -> bool:
     if not (cert.exists() and key.exists()):
         return False
     loaded = x509.load_pem_x509_certificate(cert.read_bytes())
     authority = x509.load_pem_x509_certificate(ca.read_bytes())
     return (
         loaded.issuer == authority.subject
+        and {_san(host) for host in hosts} <= set(_names_of(loaded))
         and loaded.not_valid_after_utc - _RENEW_BEFORE > datetime.now(UTC)
         and cert.stat().st_mtime >= ca.stat().st_mtime
     )
+
+
+def _names_of(certificate: x509.Certificate) -> Iterable[x509.GeneralName]:
+    try:
+        return certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        return ()
 
 
 def _make(

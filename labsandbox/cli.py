@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shlex
-import shutil
+import signal
 import ssl
 import subprocess
 import sys
@@ -20,7 +20,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from labsandbox import sandbox
+from labsandbox import sandbox, tree
+from labsandbox.node import landlock
 from labsandbox.sandbox import SandboxError
 from labsandbox.state import State
 
@@ -57,6 +58,9 @@ def up(
     ] = 1,
     detach: Annotated[bool, typer.Option("--detach", help="Return when it is ready.")] = False,
     session_minutes: Annotated[float, typer.Option(help="How long a sign-in lasts.")] = 1440,
+    directory: Annotated[
+        bool, typer.Option("--directory", help="With an LDAP server whose people can sign in.")
+    ] = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="For programs; the environment is in it.")
     ] = False,
@@ -71,8 +75,18 @@ def up(
     words = ["--students", str(students), "--seats", str(seats)]
     words += ["--session-seconds", str(session_minutes * 60)]
     words += ["--until-eof"] if until_eof else []
-    with err.status("starting") as status:
-        facts = sandbox.start(place, words, lambda phase: status.update(phase))
+    if directory:
+        _require_directory()
+        words.append("--directory")
+    if not detach:
+        _raise_on_signals()
+    try:
+        with err.status("starting") as status:
+            facts = sandbox.start(place, words, lambda phase: status.update(phase))
+    except KeyboardInterrupt:
+        if not already:
+            sandbox.stop(place)
+        raise
     if as_json:
         found: dict[str, Any] = {
             "already": bool(already and already.pid == facts.pid),
@@ -90,6 +104,16 @@ def up(
         _stay(place, facts.pid)
 
 
+def _require_directory() -> None:
+    """Refuse to start before the directory's environment is installed."""
+    from labsandbox.directory import service
+
+    try:
+        service.python()
+    except service.DirectoryUnavailable as error:
+        raise SandboxError(str(error)) from error
+
+
 def _print_next(place: State, facts: sandbox.Facts) -> None:
     flag = "" if place.root == State.at().root else f" --state {shlex.quote(str(place.root))}"
     table = Table.grid(padding=(0, 2))
@@ -98,9 +122,26 @@ def _print_next(place: State, facts: sandbox.Facts) -> None:
     table.add_row("Certificate to trust", str(place.ca))
     table.add_row("Passwords", f"{place.credentials} (only you can read it)")
     out.print(table)
+    if not landlock.abi():
+        err.print(
+            "[yellow]This kernel has no Landlock: programs in pods can read and write what you "
+            "can. Run nobody else's code here; `labsandbox doctor` says what helps.[/]"
+        )
+    if note := sandbox.shared_address():
+        err.print(f"[yellow]{note}[/]")
     out.print("Next:")
     out.print(f'  eval "$(labsandbox env{flag})"   # then sign in as $EZMERAL_USER', soft_wrap=True)
     out.print(f"  labsandbox status{flag} | logs | doctor | down", soft_wrap=True)
+
+
+def _raise_on_signals() -> None:
+    """Make Ctrl-C, SIGTERM and a closed terminal raise KeyboardInterrupt.
+
+    A shell starts the background jobs of a script with SIGINT ignored; Python installs no handler
+    of its own then.
+    """
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.default_int_handler)
 
 
 def _stay(place: State, pid: int) -> None:
@@ -143,7 +184,11 @@ def reset(
     if not yes:
         typer.confirm(f"Delete everything in {place.root}?", abort=True)
     sandbox.stop(place)
-    shutil.rmtree(place.root)
+    if not tree.remove(str(place.root.resolve())):
+        raise SandboxError(
+            f"Expected to delete all of {place.root}, found something that cannot be removed, or "
+            "that is still written to. End the programs that use it and type the command again."
+        )
     out.print("Deleted.")
 
 

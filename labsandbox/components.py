@@ -11,11 +11,13 @@ import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from labsandbox import bootstrap, controllers, gateway, kubedirector, node
+from labsandbox import bootstrap, controllers, directory, gateway, kubedirector, node, ports, rights
 from labsandbox.client import Client
+from labsandbox.directory import people
 from labsandbox.ezmeral import service as ezmeral
 from labsandbox.ezmeral.accounts import Accounts
-from labsandbox.node.agent import Settings as NodeSettings
+from labsandbox.ezmeral.directory import Directory
+from labsandbox.node.settings import NodeSettings
 from labsandbox.options import Options
 from labsandbox.state import State
 
@@ -34,6 +36,12 @@ class Parts:
         self._front_door_open = asyncio.Event()
         self._operator_ready = asyncio.Event()
         self._clients: dict[str, Client] = {}
+        self._directory: directory.DirectorySettings | None = None
+        if options.has_directory:
+            port = ports.choose(directory.FIRST_PORT)
+            self._directory = directory.DirectorySettings(
+                state.root / "directory", state.pki, host, port
+            )
 
     def _client(self, name: str) -> Client:
         if name not in self._clients:
@@ -42,11 +50,27 @@ class Parts:
             )
         return self._clients[name]
 
+    async def grant(self) -> None:
+        """Give the parts and the people their rights; before that, the parts may do nothing."""
+        async with Client.from_kubeconfig(self._state.admin_kubeconfig) as administrator:
+            await rights.grant(administrator)
+            await bootstrap.serve_metrics(administrator)
+
     def programs(self) -> dict[str, Start]:
         """Return how to start each part."""
-        front = ezmeral.Settings(self._host, self._rest_port, self._options.session_seconds)
-        machine = NodeSettings(allocatable=self._options.overbooking())
-        return {
+        catalogue = self._options.catalogue
+        asked = None
+        if self._directory is not None:
+            asked = Directory(self._directory.url, self._state.ca, people.BASE)
+        front = ezmeral.FrontDoorSettings(
+            self._host, self._rest_port, self._options.session_seconds, catalogue, asked
+        )
+        outside = gateway.GatewaySettings(self._state.pki, self._host, pods_on_loopback=True)
+        machine = NodeSettings(images=catalogue.images, allocatable=self._options.overbooking())
+        parts: dict[str, Start] = {}
+        if self._directory is not None:
+            parts["directory"] = self._serve_directory
+        return parts | {
             "ezmeral": lambda: ezmeral.run(
                 self._client("ezmeral"),
                 self._state,
@@ -61,21 +85,39 @@ class Parts:
                 self._client("kubedirector"),
                 self._state.pki,
                 self._host,
+                catalogue=catalogue,
                 ready=self._operator_ready,
             ),
-            "gateway": lambda: gateway.run(self._client("gateway"), self._state, self._host),
+            "gateway": lambda: gateway.run(self._client("gateway"), outside),
         }
+
+    async def _serve_directory(self) -> None:
+        assert self._directory is not None
+        known = [
+            bootstrap.Person(one.name, bootstrap.TENANT if one.groups else None, one.role)
+            for one in people.PEOPLE
+        ]
+        await directory.run(self._directory, bootstrap.passwords_of(self._state, known))
+
+    def _map_groups(self) -> None:
+        """Give the directory's groups their roles, unless an administrator has given them some."""
+        tenant = self._accounts.tenant_named(bootstrap.TENANT)
+        if not self._accounts.groups_of(tenant):
+            roles = [(people.group_dn(group), role) for group, role in people.GROUPS.items()]
+            self._accounts.map_groups(tenant, roles)
 
     def _equipment(self) -> bootstrap.Equipment:
         front_door = f"https://{self._host}:{self._rest_port}"
         options = self._options
         return bootstrap.Equipment(
-            self._client("ezmeral"), self._state, options.catalog, front_door, options.learners
+            self._client("ezmeral"), self._state, options.catalogue, front_door, options.learners
         )
 
     async def fill(self) -> None:
         """Create accounts, tenants, the catalogue and the shared training cluster."""
-        bootstrap.create_accounts(self._state, self._accounts, self._options.students)
+        await bootstrap.create_accounts(self._state, self._accounts, self._options.students)
+        if self._directory is not None:
+            self._map_groups()
         await self._operator_ready.wait()
         await bootstrap.fill_cluster(self._equipment(), self._accounts)
 
@@ -101,6 +143,8 @@ class Parts:
             "LABSANDBOX_STATE": str(self._state.root),
             **node.client_environment(self._state.root),
         }
+        if self._directory is not None:
+            values |= {"EZMERAL_DIRECTORY": self._directory.url}
         path = values.get("PATH") or os.environ.get("PATH", "")
         beside = str(Path(sys.executable).parent)
         if beside not in path.split(os.pathsep):

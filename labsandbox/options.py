@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from pathlib import Path
 
-_CATALOG = Path(__file__).parents[1] / "catalog"
+from labsandbox.catalogue import OURS, Catalogue
+
 # What the manifests of all labs together ask for.
 _CORES, _GIBIBYTES = 2, 4
 
@@ -19,7 +19,8 @@ class Options:
     seats: int = 1
     session_seconds: float = 1440 * 60
     host: str = "127.0.0.1"
-    catalog: Path = _CATALOG
+    catalogue: Catalogue = OURS
+    has_directory: bool = False
 
     @property
     def learners(self) -> int:

@@ -20,6 +20,7 @@ BINARY = {"Ki": 10, "Mi": 20, "Gi": 30, "Ti": 40, "Pi": 50, "Ei": 60}
 DECIMAL = {"n": -9, "u": -6, "m": -3, "": 0, "k": 3, "M": 6, "G": 9, "T": 12, "P": 15, "E": 18}
 BY_EXPONENT = {exponent: suffix for suffix, exponent in DECIMAL.items()}
 SHAPE = re.compile(r"([+-]?)([0-9]*)(?:\.([0-9]*))?([eEinumkKMGTP]*[-+]?[0-9]*)", re.ASCII)
+MAX_DIGITS = 1000
 MAX_BINARY = (2**63 - 1) * NANO
 
 
@@ -74,6 +75,8 @@ def parse(text: str) -> Quantity:
         raise QuantityError(FORMAT_ERROR)
     sign, whole, part, suffix = found.groups()
     part = part or ""
+    if len(whole) + len(part) > MAX_DIGITS:
+        raise QuantityError(NUMBER_ERROR)
     notation, factor, power = _suffix(suffix)
     digits = int((whole + part) or "0")
     # digits * 10**-len(part) * factor * 10**power, counted in nano
@@ -131,6 +134,48 @@ def _binary(number: int) -> str:
 def normal(text: str) -> str:
     """The server's spelling of a quantity: `0.5` is `500m`, `1024Mi` is `1Gi`."""
     return str(parse(text))
+
+
+class Spelled(str):
+    """The server's spelling of an amount that was sent in another one, such as `0.5`.
+
+    Go's errors print how an amount was read; in all else this is the text it stands for.
+    """
+
+    given: str
+
+    def __new__(cls, text: str, given: str = "") -> Spelled:
+        made = super().__new__(cls, text)
+        made.given = given
+        return made
+
+
+def read(text: str) -> str:
+    """Return the server's spelling, and remember the one it was sent in.
+
+    >>> read("0.5"), read("0.5").given, type(read("500m")) is str
+    ('500m', '0.5', True)
+    """
+    written = normal(text)
+    return written if written == text else Spelled(written, text)
+
+
+def mantissa(text: str) -> tuple[int, int]:
+    """Return the digits of an amount and their power of ten, as Go keeps what it has read.
+
+    >>> mantissa("500m"), mantissa(read("0.5")), mantissa("1k"), mantissa("1Ki")
+    ((500, -3), (5, -1), (1, 3), (1024, 0))
+    """
+    found = SHAPE.fullmatch(getattr(text, "given", "") or text)
+    if found is None:
+        return 0, 0
+    sign, whole, part, suffix = found.groups()
+    digits, places = int((whole + (part or "")) or "0"), len(part or "")
+    notation, factor, power = _suffix(suffix)
+    if notation == "binary" and places:  # not an exact power of ten: counted in the smallest step
+        return parse(text).nano, -9
+    digits *= factor
+    return (-digits if sign == "-" else digits), power - places
 
 
 def amount(written: str | int | float) -> Decimal:

@@ -11,10 +11,13 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 import psutil
+from cryptography import x509
 
+from labsandbox import network
 from labsandbox.state import State, read_json
 
 _UP_SECONDS = 90
@@ -85,6 +88,7 @@ def start(state: State, words: list[str], tell: Callable[[str], None]) -> Facts:
         running = None
     if running is None:
         _check_folder(state)
+        _check_clock(state)
         sweep(state)
         state.make()
         child = _spawn(state, words)
@@ -95,6 +99,20 @@ def _await_end(state: State) -> None:
     deadline = time.monotonic() + _DOWN_SECONDS
     while is_held(state) and time.monotonic() < deadline:
         time.sleep(0.02)
+
+
+def shared_address() -> str:
+    """Return what does not work where pods share one address; nothing where they have their own."""
+    # differs: where this machine has one loopback address, pods get ports of it; a program that
+    # chooses its ports itself, as Spark's do, is not found by others there.
+    if network.has_addresses():
+        return ""
+    return (
+        "This machine has 127.0.0.1 and no other loopback address, so pods share it: each has "
+        f"{network.SPAN} ports, {network.PODS} pods fit. Notebooks, engines, MLflow and git "
+        "run; Spark clusters, Airflow, PostgreSQL and deployments of the workbench need "
+        "`sudo ip addr add 127.0.0.0/8 dev lo`, or the container: deploy/images."
+    )
 
 
 def _check_folder(state: State) -> None:
@@ -111,6 +129,24 @@ def _check_folder(state: State) -> None:
             f"Expected 200 MB of free disk at {state.root}, found {free >> 20} MB. "
             "Free some, or choose another place with --state."
         )
+
+
+def _check_clock(state: State) -> None:
+    """Refuse to start outside the time the platform's certificates are valid for."""
+    try:
+        authority = x509.load_pem_x509_certificate(state.ca.read_bytes())
+    except (OSError, ValueError):
+        return  # a first start makes them
+    now = datetime.now(UTC)
+    begin, end = authority.not_valid_before_utc, authority.not_valid_after_utc
+    if begin <= now <= end:
+        return
+    raise NotStarted(
+        f"Expected the clock of this machine between {begin:%Y-%m-%d %H:%M} and "
+        f"{end:%Y-%m-%d %H:%M} UTC, for which the certificates in {state.pki} are valid; found "
+        f"{now:%Y-%m-%d %H:%M} UTC. Correct the clock (`timedatectl`), or start anew with another "
+        "--state."
+    )
 
 
 def _spawn(state: State, words: list[str]) -> subprocess.Popen[bytes]:
@@ -145,6 +181,7 @@ def _await_ready(
         if current and phase != told:
             tell(phase)
             told = phase
+            deadline = time.monotonic() + _UP_SECONDS  # it gets on; a busy machine takes its time
         if current and said.get("ready") and (found := facts(state)):
             return found
         if child is not None and child.poll() is not None:
@@ -159,7 +196,7 @@ def _await_ready(
     holder = facts(state)
     who = f"process {holder.pid} of {holder.user} holds the folder" if holder else "nobody runs it"
     raise NotStarted(
-        f"The sandbox in {state.root} was not ready after {_UP_SECONDS} s: {who}, "
+        f"The sandbox in {state.root} got no further for {_UP_SECONDS} s: {who}, "
         f"it last said {told!r}. Type `labsandbox doctor`."
     )
 

@@ -91,16 +91,6 @@ class State:
             folder.mkdir(exist_ok=True, mode=0o700)
 
 
-def write_private(path: Path, text: str) -> None:
-    """Write a file that only its owner can read, whole or not at all."""
-    spare = path.with_name(f".{path.name}.{os.getpid()}")
-    with open(spare, "w", opener=lambda name, flags: os.open(name, flags, 0o600)) as out:
-        out.write(text)
-        out.flush()
-        os.fsync(out.fileno())
-    spare.replace(path)
-
-
 def read_json(path: Path) -> dict[str, Any]:
     """Return the object in a file, or an empty one when there is none to read."""
     try:

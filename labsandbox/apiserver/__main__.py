@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
 import gc
 import logging
 import sys
 from pathlib import Path
+
+from labsandbox import bounds, loop
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:
@@ -24,6 +25,19 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         dest="webhook",
         help="kubeconfig of the service that reviews tokens",
     )
+    parser.add_argument(
+        "--admission-webhook-calls",
+        type=int,
+        default=1,
+        dest="webhook_calls",
+        help="how often each webhook is asked about one request; a kube-apiserver may ask again",
+    )
+    parser.add_argument(
+        "--watch-cache-megabytes",
+        type=int,
+        metavar="N",
+        help="how much of the past stays in memory for those who watch (default: 24)",
+    )
     parser.add_argument("--parent-pid", type=int, help="exit when this process is gone")
     return parser.parse_args(arguments)
 
@@ -34,35 +48,27 @@ def main(arguments: list[str] | None = None) -> int:
     logging.basicConfig(
         level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
-    from labsandbox.apiserver.server import PortError, Settings, serve
-    from labsandbox.apiserver.store import DatabaseError
+    from labsandbox.apiserver.server import PortError, ServerSettings, serve
+    from labsandbox.apiserver.store import MOST_KEPT, DatabaseError
 
-    settings = Settings(
+    settings = ServerSettings(
         state=options.state,
         host=options.host,
         port=options.port,
         token_file=options.token_auth_file,
         webhook_file=options.webhook,
+        webhook_calls=options.webhook_calls,
+        most_kept=(options.watch_cache_megabytes or 0) * 1024 * 1024 or MOST_KEPT,
         parent=options.parent_pid,
     )
+    bounds.protect()
     gc.freeze()
     try:
-        run(settings, serve)
+        loop.run(serve(settings))
     except (PortError, DatabaseError) as error:
         print(error, file=sys.stderr)
         return 1
     return 0
-
-
-def run(settings: object, serve: object) -> None:
-    """Run on uvloop where there is one."""
-    try:
-        import uvloop
-    except ImportError:
-        asyncio.run(serve(settings))  # type: ignore[operator]
-        return
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(serve(settings))  # type: ignore[operator]
 
 
 if __name__ == "__main__":

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from labsandbox.apiserver.auth.authentication import Authenticator
     from labsandbox.apiserver.auth.rbac import Rbac
     from labsandbox.apiserver.auth.token import Tokens
-    from labsandbox.apiserver.customs import Customs
     from labsandbox.apiserver.services.allocation import Allocator
     from labsandbox.apiserver.store import Store
     from labsandbox.apiserver.watch.hub import Hub
@@ -36,7 +35,7 @@ class Api:
     allocator: Allocator
     state: Path
     url: str = ""
-    customs: Customs = field(init=False)
+    webhook_calls: int = 1
     admission: Any = None
     cache: dict[str, Any] = field(default_factory=dict)
 

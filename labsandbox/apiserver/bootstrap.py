@@ -6,6 +6,7 @@ import asyncio
 import uuid
 from typing import Any
 
+from labsandbox.apiserver import flowcontrol
 from labsandbox.apiserver.api import Api
 from labsandbox.apiserver.pki import SERVICE_ADDRESS
 from labsandbox.apiserver.registry import ResourceDef
@@ -18,6 +19,8 @@ from labsandbox.apiserver.verbs.objects import now
 Json = dict[str, Any]
 NAMESPACES = ("kube-system", "kube-public", "kube-node-lease", "default")
 _MANAGER = "kube-apiserver"
+_FLOW_MANAGER = "api-priority-and-fairness-config-producer-v1"
+_RBAC = "rbac.authorization.k8s.io"
 
 
 def _metadata(name: str, **more: Any) -> Json:
@@ -87,7 +90,13 @@ def _system_config_maps(api: Api) -> list[Json]:
 def _tracked(resource: ResourceDef, obj: Json) -> Json:
     """Own what a client would have written; the rest is what the server decides."""
     decided: Json = {key: obj[key] for key in ("spec", "status") if key in obj}
-    if resource.plural != "namespaces":
+    if resource.group == flowcontrol.GROUP:
+        decided.pop("spec")
+        written = {key: value for key, value in obj.items() if key not in decided}
+        return {**track(resource, None, written, _FLOW_MANAGER), **decided}
+    if "aggregationRule" in obj:
+        decided = {"rules": obj["rules"]}
+    elif resource.plural != "namespaces":
         return track(resource, None, obj, _MANAGER)
     written = {key: value for key, value in obj.items() if key not in decided}
     return {**track(resource, None, written, _MANAGER), **decided}
@@ -143,10 +152,14 @@ async def create_defaults(api: Api, port: int) -> None:
     wanted: list[tuple[str, str, str, Json]] = []
     for name in NAMESPACES:
         wanted.append(("", "namespaces", "", _namespace(name)))
-    from labsandbox.apiserver.auth.policy import default_objects
+    from labsandbox.apiserver.auth.policy import default_objects, local_objects
 
     for plural, obj in default_objects():
-        wanted.append(("rbac.authorization.k8s.io", plural, "", obj))
+        wanted.append((_RBAC, plural, "", obj))
+    for plural, namespace, obj in local_objects():
+        wanted.append((_RBAC, plural, namespace, obj))
+    for plural, obj in flowcontrol.default_objects(now()):
+        wanted.append((flowcontrol.GROUP, plural, "", obj))
     for name, value, text in _PRIORITIES:
         wanted.append(("scheduling.k8s.io", "priorityclasses", "", _priority(name, value, text)))
     wanted.append(("", "services", "default", _service(port)))

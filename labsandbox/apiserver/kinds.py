@@ -54,6 +54,14 @@ def shape_of(resource: ResourceDef, subresource: str = "") -> Shape:
     return builtin_shape(resource.group, resource.version, resource.kind) or _PLAIN
 
 
+def is_heavy(resource: ResourceDef) -> bool:
+    """Say whether even a small object of the kind may cost much: rules are compiled or run."""
+    if resource.custom is not None:
+        found: bool = resource.custom.version(resource.version).has_rules
+        return found
+    return resource.plural == "customresourcedefinitions"
+
+
 @cache
 def builtin_shape(group: str, version: str, kind: str) -> Shape | None:
     return schema.kind_schema(group, version, kind)
@@ -64,7 +72,7 @@ def validate_create(resource: ResourceDef, obj: Json) -> list[FieldError]:
     if resource.custom is not None:
         found: list[FieldError] = resource.custom.version(resource.version).validate_create(obj)
         return found
-    return validation.validate_create(resource, obj)
+    return validation.validate_before(resource, obj) or validation.validate_create(resource, obj)
 
 
 def validate_update(
@@ -75,4 +83,5 @@ def validate_update(
         version = resource.custom.version(resource.version)
         found: list[FieldError] = version.validate_update(new, old, subresource)
         return found
-    return validation.validate_update(resource, new, old, subresource)
+    early = validation.validate_before(resource, new) if not subresource else []
+    return early or validation.validate_update(resource, new, old, subresource)

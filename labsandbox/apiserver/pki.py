@@ -8,7 +8,7 @@ from pathlib import Path
 
 import orjson
 
-from labsandbox.state import write_private
+from labsandbox.files import write_private
 
 NAMES = (
     "localhost",
@@ -122,9 +122,11 @@ def write_kubeconfigs(state: Path, authority: Authority, server: str) -> None:
     )
     write_private(state / "admin.conf", admin)
     for component in COMPONENTS:
-        user = f"system:labsandbox:{component}"
-        text = authority.kubeconfig(f"client-{component}", user, ["system:masters"], server)
+        # No groups: what each may do is bound to its name, in deploy/kubernetes/rights/parts.
+        text = authority.kubeconfig(f"part-{component}", f"labsandbox:{component}", [], server)
         write_private(folder / f"{component}.conf", text)
+        for leftover in ("crt", "key"):  # of before 0.2: members of system:masters
+            (authority.folder / f"client-{component}.{leftover}").unlink(missing_ok=True)
 
 
 def _file64(path: Path) -> str:

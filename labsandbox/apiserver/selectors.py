@@ -267,7 +267,6 @@ FIELDS: dict[str, tuple[str, ...]] = {
     "namespaces": ("status.phase",),
     "secrets": ("type",),
     "services": ("spec.clusterIP", "spec.type"),
-    "replicasets.apps": ("status.replicas",),
     "replicationcontrollers": ("status.replicas",),
     "jobs.batch": ("status.successful",),
     "events": tuple(sorted(_EVENT)),

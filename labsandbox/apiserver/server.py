@@ -9,6 +9,7 @@ import os
 import signal
 import socket
 import ssl
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from typing import Any
 import orjson
 import uvicorn
 
+from labsandbox import owner
 from labsandbox.apiserver.admission import Chain
 from labsandbox.apiserver.api import Api
 from labsandbox.apiserver.auth.authentication import Authenticator, read_token_file
@@ -23,28 +25,32 @@ from labsandbox.apiserver.auth.rbac import Rbac
 from labsandbox.apiserver.auth.token import Tokens
 from labsandbox.apiserver.bootstrap import create_defaults
 from labsandbox.apiserver.customs import Customs
+from labsandbox.apiserver.http import exhaustion
 from labsandbox.apiserver.http.app import build
 from labsandbox.apiserver.http.protocol import Connection
 from labsandbox.apiserver.pki import Authority, write_kubeconfigs
 from labsandbox.apiserver.registry import Catalog
 from labsandbox.apiserver.services.allocation import Allocator
-from labsandbox.apiserver.store import Store
+from labsandbox.apiserver.store import MOST_KEPT, Store
 from labsandbox.apiserver.streams.target import CLIENT
 from labsandbox.apiserver.watch.hub import Hub
-from labsandbox.state import write_private
+from labsandbox.files import write_private
 
 _LOG = logging.getLogger(__name__)
 _KEPT_SECONDS, _TIDY_SECONDS = 300.0, 30.0
 _BACKLOG = 2048
+_SWITCH_SECONDS = 0.001
 
 
 @dataclass(frozen=True)
-class Settings:
+class ServerSettings:
     state: Path
     host: str = "127.0.0.1"
     port: int = 0
     token_file: Path | None = None
     webhook_file: Path | None = None
+    webhook_calls: int = 1
+    most_kept: int = MOST_KEPT
     parent: int | None = None
 
 
@@ -52,12 +58,12 @@ class PortError(Exception):
     """The address cannot be listened on; the message says what to do."""
 
 
-def listen(settings: Settings) -> socket.socket:
+def listen(settings: ServerSettings) -> socket.socket:
     """Bind the wanted port; without one, the port of the last run if it is free."""
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     wanted = [settings.port] if settings.port else [_last_port(settings.state), 0]
     for port in wanted:
-        listener = socket.socket(family, socket.SOCK_STREAM)
+        listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)  # TCP_NODELAY
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listener.bind((settings.host, port))
@@ -83,9 +89,9 @@ def _last_port(state: Path) -> int:
         return 0
 
 
-def build_api(settings: Settings, url: str) -> Api:
+def build_api(settings: ServerSettings, url: str) -> tuple[Api, Customs]:
     """Open the store and put the parts together."""
-    store = Store(settings.state / "apiserver.db")
+    store = Store(settings.state / "apiserver.db", settings.most_kept)
     tokens = Tokens(settings.state / "pki" / "sa.key", store)
     static = read_token_file(settings.token_file) if settings.token_file else {}
     webhook = None
@@ -103,10 +109,11 @@ def build_api(settings: Settings, url: str) -> Api:
         allocator=Allocator(store),
         state=settings.state,
         url=url,
+        webhook_calls=settings.webhook_calls,
     )
-    api.customs = Customs(api)
+    customs = Customs(api)
     api.admission = Chain(api)
-    return api
+    return api, customs
 
 
 def tls_context(state: Path) -> ssl.SSLContext:
@@ -146,25 +153,28 @@ class _Server(uvicorn.Server):
         yield
 
 
-async def serve(settings: Settings) -> None:
+async def serve(settings: ServerSettings) -> None:
     """Run until a signal, or until the parent is gone."""
     state = settings.state
     state.mkdir(parents=True, exist_ok=True, mode=0o700)
+    # While a thread works on a large object, the event loop gets its turn after this time.
+    sys.setswitchinterval(_SWITCH_SECONDS)
     authority = Authority(state / "pki")
     authority.ensure(settings.host)
     listener = listen(settings)
     port = listener.getsockname()[1]
     shown = "127.0.0.1" if settings.host in ("0.0.0.0", "::") else settings.host
     url = f"https://[{shown}]:{port}" if ":" in shown else f"https://{shown}:{port}"
-    api = build_api(settings, url)
+    api, customs = build_api(settings, url)
     api.store.start()
     await create_defaults(api, port)
-    api.customs.start()
+    customs.start()
     write_kubeconfigs(state, authority, url)
     if not (state / "pki" / f"{CLIENT}.crt").exists():
         authority.sign(CLIENT, "kube-apiserver-kubelet-client", ["system:masters"])
     server = _Server(_config(api, state))
     loop = asyncio.get_running_loop()
+    exhaustion.watch(loop)
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, _stop, server)
     loop.add_signal_handler(signal.SIGUSR1, _compact_now, api)
@@ -219,18 +229,5 @@ async def _tidy(api: Api) -> None:
 
 
 async def _follow(server: uvicorn.Server, parent: int) -> None:
-    """Exit when the process that owns this server is gone, whether it started it or not."""
-    is_own = os.getppid() == parent
-    while os.getppid() == parent if is_own else _is_alive(parent):
-        await asyncio.sleep(0.5)
+    await owner.until_gone(parent)
     _stop(server)
-
-
-def _is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True

@@ -9,6 +9,7 @@ from labsandbox.client.errors import ApiError, ClientError, KubeconfigError
 from labsandbox.client.exec import ExecResult
 from labsandbox.client.informer import Informer, key_of
 from labsandbox.client.resources import Resource
+from labsandbox.client.writes import create_or_merge, create_or_replace
 
 __all__ = [
     "ApiError",
@@ -19,5 +20,7 @@ __all__ = [
     "KubeconfigError",
     "Object",
     "Resource",
+    "create_or_merge",
+    "create_or_replace",
     "key_of",
 ]

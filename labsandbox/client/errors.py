@@ -31,7 +31,10 @@ class ApiError(ClientError):
     @classmethod
     def from_body(cls, status: int, body: Any) -> ApiError:
         """Build the error from an HTTP status and the decoded answer."""
-        if isinstance(body, dict) and body.get("kind") == "Status":
+        # The status a real kubelet sends at the end of an exec has no kind.
+        if isinstance(body, dict) and (
+            body.get("kind") == "Status" or body.get("status") == "Failure"
+        ):
             return cls(
                 int(body.get("code") or status),
                 str(body.get("reason") or "Unknown"),

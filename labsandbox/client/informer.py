@@ -87,11 +87,20 @@ class Informer:
                     version = obj["metadata"]["resourceVersion"]
                     pause = _FIRST_PAUSE
                     if kind != "BOOKMARK":
-                        self._take(kind, obj)
+                        self._accept(kind, obj)
+                # A server that ends each watch at once is not asked again without a pause.
+                await asyncio.sleep(pause)
+                pause = min(pause * 2, _LONGEST_PAUSE)
             except (ClientError, aiohttp.ClientError, OSError, TimeoutError) as error:
                 if isinstance(error, ApiError) and error.status in (404, 410, 500):
                     version = None
                 log.debug("watch of %s broke: %s", self.resource.plural, error)
+                await asyncio.sleep(pause)
+                pause = min(pause * 2, _LONGEST_PAUSE)
+            except Exception:
+                # An answer nobody expected: begin again, for the others still need the rest.
+                log.exception("watch of %s failed", self.resource.plural)
+                version = None
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, _LONGEST_PAUSE)
 
@@ -101,15 +110,22 @@ class Informer:
         )
         current = {key_of(item): item for item in items}
         for key in [key for key in self.objects if key not in current]:
-            self._take("DELETED", self.objects[key])
+            self._accept("DELETED", self.objects[key])
         for key, item in current.items():
             old = self.objects.get(key)
             if old is None:
-                self._take("ADDED", item)
+                self._accept("ADDED", item)
             elif old["metadata"]["resourceVersion"] != item["metadata"]["resourceVersion"]:
-                self._take("MODIFIED", item)
+                self._accept("MODIFIED", item)
         self.synced.set()
         return version
+
+    def _accept(self, kind: str, obj: Object) -> None:
+        """Take an object in; one that cannot be taken must not end the watch of all others."""
+        try:
+            self._take(kind, obj)
+        except Exception:
+            log.exception("%s %s was left out", self.resource.kind, obj["metadata"].get("name"))
 
     def _take(self, kind: str, obj: Object) -> None:
         # Half of many an object, and nothing that reads a cache asks who owns which field.

@@ -52,6 +52,7 @@ EVENTS = _core("events", "Event")
 ENDPOINTS = _core("endpoints", "Endpoints")
 PVCS = _core("persistentvolumeclaims", "PersistentVolumeClaim")
 SERVICEACCOUNTS = _core("serviceaccounts", "ServiceAccount")
+REPLICATIONCONTROLLERS = _core("replicationcontrollers", "ReplicationController")
 RESOURCEQUOTAS = _core("resourcequotas", "ResourceQuota")
 LIMITRANGES = _core("limitranges", "LimitRange")
 NODES = _core("nodes", "Node", namespaced=False)
@@ -67,7 +68,14 @@ JOBS = Resource("batch", "v1", "jobs", "Job")
 CRONJOBS = Resource("batch", "v1", "cronjobs", "CronJob")
 ENDPOINTSLICES = Resource("discovery.k8s.io", "v1", "endpointslices", "EndpointSlice")
 LEASES = Resource("coordination.k8s.io", "v1", "leases", "Lease")
+PDBS = Resource("policy", "v1", "poddisruptionbudgets", "PodDisruptionBudget")
+CSRS = Resource(
+    "certificates.k8s.io", "v1", "certificatesigningrequests", "CertificateSigningRequest", False
+)
+HPAS = Resource("autoscaling", "v2", "horizontalpodautoscalers", "HorizontalPodAutoscaler")
 STORAGECLASSES = Resource("storage.k8s.io", "v1", "storageclasses", "StorageClass", False)
+
+APISERVICES = Resource("apiregistration.k8s.io", "v1", "apiservices", "APIService", False)
 
 _RBAC = "rbac.authorization.k8s.io"
 ROLES = Resource(_RBAC, "v1", "roles", "Role")

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import shutil
 from pathlib import Path
 from typing import Any
 
+from labsandbox import tree
 from labsandbox.client import Client, Resource, resources
 from labsandbox.controllers import claims, wiring
 from labsandbox.controllers.collecting import Collecting
 from labsandbox.controllers.engine import Engine
+from labsandbox.controllers.scaling import Scaling
 from labsandbox.controllers.store import Store
 
 __all__ = ["run"]
@@ -32,6 +33,7 @@ async def run(client: Client, state: Path) -> None:
             group.create_task(engine.run(), name="controllers")
             group.create_task(store.follow_all(), name="all collections")
             group.create_task(collecting.run(), name="garbage collector")
+            group.create_task(Scaling(client, store, engine).run(), name="autoscaling")
     finally:
         await store.stop()
 
@@ -49,6 +51,6 @@ def _folder_remover(state: Path) -> Any:
 
 def _remove(folder: Path) -> None:
     """Remove a volume's folder, and its namespace's when that was the last one."""
-    shutil.rmtree(folder, ignore_errors=True)
+    tree.remove(str(folder))  # which pods filled, to whatever depth and with whatever modes
     with contextlib.suppress(OSError):
         folder.parent.rmdir()

@@ -10,6 +10,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from typing import Any
 
+from labsandbox import whole
 from labsandbox.client import Client, Informer, Resource, key_of
 
 Object = dict[str, Any]
@@ -114,7 +115,7 @@ class Cache(Informer):
 
 def _version(obj: Object) -> int:
     text = obj["metadata"].get("resourceVersion") or "0"
-    return int(text) if text.isdigit() else 0
+    return whole.read(text)
 
 
 def _slim_pod(pod: Object) -> Object:

@@ -86,6 +86,10 @@ class Collecting:
             except (ClientError, aiohttp.ClientError, OSError, TimeoutError) as error:
                 self.queue.failed(uid)
                 log.debug("collecting %s: %s", uid, error)
+            except Exception:
+                # One object's odd owner must not end the collection of all others.
+                pause = self.queue.failed(uid)
+                log.exception("collecting %s failed; again in %.2f s", uid, pause)
             else:
                 self.queue.done(uid)
 

@@ -7,9 +7,14 @@ from typing import Any
 
 from labsandbox.client.resources import CONTROLLERREVISIONS, DAEMONSETS, PODS
 from labsandbox.controllers import objects, rollout
-from labsandbox.controllers.actions import Action, Create, Delete, Event, set_status
+from labsandbox.controllers.actions import Action, Create, Delete, Event, Patch, set_status
 from labsandbox.controllers.replicaset import create_pod
-from labsandbox.controllers.statefulset import REVISION, revision_data, revision_name
+from labsandbox.controllers.statefulset import (
+    REVISION,
+    copy_annotations,
+    revision_data,
+    revision_name,
+)
 
 Object = dict[str, Any]
 
@@ -56,8 +61,14 @@ def reconcile(
 
 def _revision(ds: Object, name: str, data: Object, revisions: list[Object]) -> list[Action]:
     history = [r for r in revisions if objects.owned_by(r, ds)]
-    if any(r["metadata"]["name"] == name for r in history):
-        return []
+    newest = max((r["revision"] for r in history), default=0)
+    for known in history:
+        if known["metadata"]["name"] == name:
+            if known["revision"] == newest:
+                return []
+            # An older template is back, as after `kubectl rollout undo`: it is the newest again.
+            where = ds["metadata"]["namespace"]
+            return [Patch(CONTROLLERREVISIONS, name, where, {"revision": newest + 1})]
     labels = (ds["spec"]["template"].get("metadata") or {}).get("labels") or {}
     revision = {
         "metadata": {
@@ -67,8 +78,9 @@ def _revision(ds: Object, name: str, data: Object, revisions: list[Object]) -> l
             "ownerReferences": [objects.reference_to(ds, "apps/v1", "DaemonSet")],
         },
         "data": data,
-        "revision": max((r["revision"] for r in history), default=0) + 1,
+        "revision": newest + 1,
     }
+    copy_annotations(ds, revision)
     return [Create(CONTROLLERREVISIONS, revision, is_patient=True)]
 
 

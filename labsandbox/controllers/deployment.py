@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from typing import Any
 
+from labsandbox import whole
 from labsandbox.client.resources import DEPLOYMENTS, REPLICASETS
 from labsandbox.controllers import objects, podhash, rollout
 from labsandbox.controllers.actions import Action, Again, Create, Delete, Event, Patch, set_status
@@ -76,7 +77,7 @@ def find_new(deployment: Object, own: list[Object]) -> Object | None:
 
 def _revision(rs: Object) -> int:
     text = (rs["metadata"].get("annotations") or {}).get(REVISION, "0")
-    return int(text) if text.isdigit() else 0
+    return whole.read(text)
 
 
 def _notes(deployment: Object) -> dict[str, str]:

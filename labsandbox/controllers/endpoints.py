@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from labsandbox import whole
 from labsandbox.client.resources import ENDPOINTS, ENDPOINTSLICES
 from labsandbox.controllers import objects
 from labsandbox.controllers.actions import Action, Create, Delete, Replace
@@ -61,7 +62,7 @@ def _target_port(port: Object, pod: Object) -> int | None:
             ):
                 number: int = entry["containerPort"]
                 return number
-    return int(target) if str(target).isdigit() else None
+    return whole.read(str(target)) or None
 
 
 def _ports(service: Object, pod: Object) -> tuple[tuple[str, str, int, str | None], ...]:

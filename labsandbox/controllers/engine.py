@@ -63,11 +63,16 @@ class Engine:
     def _wake(self, resource: Resource, kind: str, old: Object | None, new: Object) -> None:
         for controller in self.controllers:
             queue = self.queues[controller.name]
-            for key in controller.wakes(resource, new):
+            try:
+                keys = controller.wakes(resource, new)
+                if old is not None and old is not new:
+                    keys = [*keys, *controller.wakes(resource, old)]
+            except Exception:
+                # What one controller cannot read, the others still see.
+                log.exception("%s cannot read %s", controller.name, new["metadata"].get("name"))
+                continue
+            for key in keys:
                 queue.add(key)
-            if old is not None and old is not new:
-                for key in controller.wakes(resource, old):
-                    queue.add(key)
 
     async def run(self) -> None:
         """Work for ever."""
@@ -202,6 +207,8 @@ class Engine:
                 await self._send(component, event)
             except _RETRIED as error:
                 log.debug("event %s not sent: %s", event.reason, error)
+            except Exception:
+                log.exception("event %s of %s not sent", event.reason, component)
 
     async def _send(self, component: str, event: Event) -> None:
         meta = event.obj["metadata"]

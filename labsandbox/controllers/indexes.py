@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from labsandbox import whole
 from labsandbox.controllers import objects
 
 Object = dict[str, Any]
@@ -20,7 +21,7 @@ def is_indexed(job: Object) -> bool:
 def of(pod: Object) -> int:
     """Return a pod's number, -1 for none."""
     text = (pod["metadata"].get("annotations") or {}).get(INDEX, "")
-    return int(text) if text.isdigit() else -1
+    return whole.read(text, -1)
 
 
 def read(text: str | None) -> set[int]:
@@ -50,12 +51,6 @@ def completed(job: Object, pods: Iterable[Object]) -> set[int]:
     done = read((job.get("status") or {}).get("completedIndexes"))
     done |= {of(pod) for pod in pods if objects.phase(pod) == "Succeeded"}
     return {number for number in done if 0 <= number < total}
-
-
-def missing(job: Object, pods: list[Object], active: list[Object]) -> list[int]:
-    """Return the numbers that have neither succeeded nor a running pod."""
-    busy = completed(job, pods) | {of(pod) for pod in active}
-    return [number for number in range(job["spec"].get("completions") or 0) if number not in busy]
 
 
 def mark(job: Object, pod: Object, index: int) -> None:

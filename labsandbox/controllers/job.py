@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from labsandbox.client.resources import JOBS, PODS
-from labsandbox.controllers import indexes, objects
+from labsandbox.controllers import indexes, jobpolicy, objects
 from labsandbox.controllers.actions import Action, Again, Create, Delete, Event, Patch
 from labsandbox.controllers.replicaset import create_pod, least_wanted
 
@@ -58,11 +58,17 @@ def count(job: Object, pods: list[Object]) -> Count:
             continue
         if not is_over:
             terminating.append(pod)
+            if replaces_only_failed(job):
+                continue  # It counts once it has come to its end.
         ended[uid] = pod
         if is_tracked(pod):
             held.append(pod)
-            if uid not in succeeded and uid not in failed:
-                (succeeded if phase == "Succeeded" else failed).append(uid)
+            if uid in succeeded or uid in failed:
+                continue
+            if phase == "Succeeded":
+                succeeded.append(uid)
+            elif not _is_ignored(job, pod):
+                failed.append(uid)
     return Count(
         active,
         terminating,
@@ -73,6 +79,16 @@ def count(job: Object, pods: list[Object]) -> Count:
         (status.get("succeeded") or 0) + len(succeeded),
         (status.get("failed") or 0) + len(failed),
     )
+
+
+def replaces_only_failed(job: Object) -> bool:
+    """Say whether a pod that is being deleted is replaced, and counted, only at its end."""
+    return bool(job["spec"].get("podReplacementPolicy") == "Failed")
+
+
+def _is_ignored(job: Object, pod: Object) -> bool:
+    match = jobpolicy.judge(job, pod)
+    return match is not None and match.action == "Ignore"
 
 
 def reconcile(job: Object, pods: list[Object], now: float) -> list[Action]:
@@ -102,7 +118,7 @@ def reconcile(job: Object, pods: list[Object], now: float) -> list[Action]:
         active += sum(isinstance(a, Create) for a in managed)
         active -= sum(isinstance(a, Delete) for a in managed)
     written = _write_status(job, counted, active, started, verdict, suspended, now)
-    return [*actions, *written, *_deadline(job, started, now)]
+    return [*actions, *written, *([] if verdict else _deadline(job, started, now))]
 
 
 def _verdict(
@@ -110,6 +126,14 @@ def _verdict(
 ) -> tuple[str, str, str] | None:
     """Return (type, reason, message) of the end a Job has come to."""
     spec = job["spec"]
+    for mark, kind in (("SuccessCriteriaMet", "Complete"), ("FailureTarget", "Failed")):
+        decided = objects.condition(job, mark)
+        if decided is not None and decided["status"] == "True":
+            return kind, decided["reason"], decided.get("message", "")
+    for pod in counted.held:
+        match = jobpolicy.judge(job, pod) if objects.phase(pod) == "Failed" else None
+        if match is not None and match.action == "FailJob":
+            return "Failed", "PodFailurePolicy", match.message
     limit = spec.get("backoffLimit", 6)
     policy = spec["template"]["spec"].get("restartPolicy")
     restarts = sum(
@@ -129,10 +153,25 @@ def _verdict(
     if wanted is None:
         is_done = counted.total_succeeded > 0 and not counted.active
     elif indexes.is_indexed(job):
-        is_done = len(indexes.completed(job, own)) >= wanted
+        return _verdict_of_indexes(job, own, wanted)
     else:
         is_done = counted.total_succeeded >= wanted
     return ("Complete", *_REACHED) if is_done else None
+
+
+def _verdict_of_indexes(job: Object, own: list[Object], wanted: int) -> tuple[str, str, str] | None:
+    done = indexes.completed(job, own)
+    failed = jobpolicy.failed_indexes(job, own, done)
+    most = job["spec"].get("maxFailedIndexes")
+    if most is not None and len(failed) > most:
+        text = "Job has exceeded the specified maximal number of failed indexes"
+        return "Failed", "MaxFailedIndexesExceeded", text
+    if failed and len(done) + len(failed) >= wanted:
+        return "Failed", "FailedIndexes", "Job has failed indexes"
+    met = jobpolicy.has_succeeded(job, done)
+    if met is not None:
+        return "Complete", "SuccessPolicy", met
+    return ("Complete", *_REACHED) if len(done) >= wanted else None
 
 
 def _manage(job: Object, own: list[Object], counted: Count, now: float) -> list[Action]:
@@ -143,21 +182,29 @@ def _manage(job: Object, own: list[Object], counted: Count, now: float) -> list[
         most = len(counted.active) if counted.total_succeeded else parallelism
     else:
         most = min(parallelism, max(0, wanted - counted.total_succeeded))
+        if indexes.is_indexed(job):
+            most = min(parallelism, len(_open_indexes(job, own)))
     surplus = len(counted.active) - most
     if surplus > 0:
         return [_delete(job, pod) for pod in least_wanted(counted.active)[:surplus]]
-    missing = -surplus - (
-        len(counted.terminating) if spec.get("podReplacementPolicy") == "Failed" else 0
-    )
+    missing = -surplus - (len(counted.terminating) if replaces_only_failed(job) else 0)
     if missing <= 0:
         return []
     wait = _backoff(counted, now)
     if wait > 0:
         return [Again(wait)]
     if indexes.is_indexed(job):
-        free = indexes.missing(job, own, counted.active)[:missing]
+        busy = {indexes.of(pod) for pod in counted.active}
+        free = [index for index in _open_indexes(job, own) if index not in busy][:missing]
         return [_create(job, index) for index in free]
     return [_create(job, None) for _ in range(missing)]
+
+
+def _open_indexes(job: Object, own: list[Object]) -> list[int]:
+    """Return the indexes that have neither succeeded nor failed for good."""
+    done = indexes.completed(job, own)
+    closed = done | jobpolicy.failed_indexes(job, own, done)
+    return [number for number in range(job["spec"].get("completions") or 0) if number not in closed]
 
 
 def _backoff(counted: Count, now: float) -> float:
@@ -267,7 +314,12 @@ def _write_status(
         },
     }
     if indexes.is_indexed(job):
-        noted["completedIndexes"] = indexes.write(indexes.completed(job, counted.ended.values()))
+        done = indexes.completed(job, counted.ended.values())
+        noted["completedIndexes"] = indexes.write(done)
+        if job["spec"].get("backoffLimitPerIndex") is not None:
+            failed = jobpolicy.failed_indexes(job, counted.ended.values(), done)
+            # An empty text says that none has failed yet.
+            noted["failedIndexes"] = indexes.write(failed) or ""
     actions = _patch(job, before, noted)
     actions += [release(pod) for pod in counted.held]
     final = {
@@ -276,7 +328,8 @@ def _write_status(
         "failed": counted.total_failed or None,
         "uncountedTerminatedPods": {"succeeded": None, "failed": None},
     }
-    is_over = verdict is not None and not active and not counted.terminating
+    # The end is told when nothing runs any more.
+    is_over = verdict is not None and not counted.active and not counted.terminating
     if verdict is not None and is_over:
         kind, reason, message = verdict
         final["conditions"] = _with(conditions, kind, "True", reason, message, now)

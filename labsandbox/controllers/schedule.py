@@ -1,9 +1,17 @@
-"""Read a cron schedule and find its moments: five fields, names, steps, @daily and the like."""
+"""Find the moments of a CronJob's schedule.
+
+croniter reads the expressions. What the original adds to them is here: a zone before the
+expression, `@every 90m`, and no run at a time that a change of clocks skips.
+"""
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
-from datetime import datetime, timedelta, tzinfo
+from datetime import UTC, datetime, timedelta, tzinfo
+from zoneinfo import ZoneInfo
+
+from croniter import CroniterBadDateError, CroniterError, croniter
 
 _MACROS = {
     "@yearly": "0 0 1 1 *",
@@ -14,107 +22,108 @@ _MACROS = {
     "@midnight": "0 0 * * *",
     "@hourly": "0 * * * *",
 }
-_MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
-_DAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
-_NAMES = {
-    3: {name: number for number, name in enumerate(_MONTHS, start=1)},
-    4: {name: number for number, name in enumerate(_DAYS)},
-}
-_RANGES = ((0, 59), (0, 23), (1, 31), (1, 12), (0, 6))
-_LONGEST_SEARCH = timedelta(days=366 * 5)
+_ZONE = re.compile(r"^(?:CRON_)?TZ=(\S+)\s+")
+_UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "ns": 1e-9}
+_LENGTH = re.compile(r"(\d{1,9}(?:\.\d{0,9})?)(h|ms|us|µs|ns|m|s)")
+_YEARS = 5  # a schedule without a moment in so many years never fires
+_SKIPPED_AT_MOST = 60
+MANY = 100
+
+
+class NeverFires(Exception):
+    """The schedule has no moment at all, as 31 February."""
 
 
 @dataclass(frozen=True)
 class Schedule:
     """When something is to happen."""
 
-    minutes: frozenset[int]
-    hours: frozenset[int]
-    days: frozenset[int]
-    months: frozenset[int]
-    weekdays: frozenset[int]
-    is_any_day: bool
-    is_any_weekday: bool
-
-    def _matches_day(self, moment: datetime) -> bool:
-        is_day = moment.day in self.days
-        is_weekday = moment.isoweekday() % 7 in self.weekdays
-        if self.is_any_day or self.is_any_weekday:
-            return is_day and is_weekday
-        return is_day or is_weekday  # Both are restricted: one of them is enough, as in cron.
+    expression: str
+    zone: tzinfo = UTC
+    every: timedelta | None = None
 
     def next(self, after: datetime) -> datetime | None:
-        """Return the first moment later than this one."""
-        moment = after.replace(second=0, microsecond=0) + timedelta(minutes=1)
-        end = moment + _LONGEST_SEARCH
-        while moment < end:
-            if moment.month not in self.months or not self._matches_day(moment):
-                moment = moment.replace(hour=0, minute=0) + timedelta(days=1)
-            elif moment.hour not in self.hours:
-                moment = moment.replace(minute=0) + timedelta(hours=1)
-            elif moment.minute not in self.minutes:
-                moment += timedelta(minutes=1)
-            else:
-                return moment
+        """Return the first moment later than this one, in UTC; None when there is none."""
+        if self.every is not None:
+            return (after + self.every).replace(microsecond=0)
+        moments = croniter(
+            self.expression, after.astimezone(self.zone), max_years_between_matches=_YEARS
+        )
+        minutes, hours = moments.expanded[:2]
+        try:
+            for _ in range(_SKIPPED_AT_MOST):
+                moment: datetime = moments.get_next(datetime)
+                # Where clocks go forward croniter takes the hour after the one that is skipped.
+                if _is_in(moment.hour, hours) and _is_in(moment.minute, minutes):
+                    return moment.astimezone(UTC)
+        except CroniterBadDateError:
+            pass
         return None
 
 
-def parse(text: str) -> Schedule:
+@dataclass(frozen=True)
+class Due:
+    """The latest moment that was missed, and how many there were."""
+
+    moment: datetime
+    missed: int
+
+
+def parse(text: str, zone: str | None = None) -> Schedule:
     """Read a schedule; raise ValueError that says what is wrong."""
-    fields = _MACROS.get(text.strip(), text).split()
+    named = _ZONE.match(text)
+    place = zone or (named.group(1) if named else None)
+    rest = text[named.end() :] if named else text
+    try:
+        where = ZoneInfo(place) if place else UTC
+    except (ValueError, OSError, KeyError) as error:
+        raise ValueError(f"Expected the name of a time zone; found {place!r}.") from error
+    rest = rest.strip()
+    if rest.startswith("@every "):
+        return Schedule(rest, where, _length(rest.removeprefix("@every ")))
+    fields = _MACROS.get(rest, rest).split()
     if len(fields) != 5:
         raise ValueError(
-            f"Expected five fields (minute hour day month weekday) or a word such as @daily; "
+            "Expected five fields (minute hour day month weekday) or a word such as @daily; "
             f"found {text!r}."
         )
-    sets = [_field(field, *_RANGES[index], index) for index, field in enumerate(fields)]
-    minutes, hours, days, months, weekdays = map(frozenset, sets)
-    return Schedule(
-        minutes,
-        hours,
-        days,
-        months,
-        weekdays,
-        is_any_day=fields[2] in ("*", "?"),
-        is_any_weekday=fields[4] in ("*", "?"),
-    )
+    expression = " ".join("*" + field[1:] if field[:1] == "?" else field for field in fields)
+    try:
+        croniter(expression)
+    except (CroniterError, ValueError, KeyError) as error:
+        raise ValueError(f"Expected a cron expression; found {text!r}: {error}") from error
+    return Schedule(expression, where)
 
 
-def _field(text: str, low: int, high: int, index: int) -> set[int]:
-    found: set[int] = set()
-    for part in text.split(","):
-        span, _, step = part.partition("/")
-        every = int(step) if step else 1
-        if span in ("*", "?"):
-            first, last = low, high
-        else:
-            start, dash, stop = span.partition("-")
-            first = _number(start, index)
-            last = _number(stop, index) if dash else (high if step else first)
-        if index == 4 and last == 7:
-            found.add(0)
-            last = 6 if first != 7 else first
-        if every < 1 or ((first < low or last > high) and not (index == 4 and first == 7)):
-            raise ValueError(f"Expected values from {low} to {high}; found {part!r}.")
-        found |= {value % 7 if index == 4 else value for value in range(first, last + 1, every)}
-    return found
+def _is_in(value: int, field: list[int | str]) -> bool:
+    return field == ["*"] or value in field
 
 
-def _number(text: str, index: int) -> int:
-    word = text.lower()[:3]
-    if word in _NAMES.get(index, {}):
-        return _NAMES[index][word]
-    if not text.isdigit():
-        raise ValueError(f"Expected a number or a name; found {text!r}.")
-    return int(text)
+def _length(text: str) -> timedelta:
+    """Read a length of time as Go writes it; less than a second counts as one."""
+    parts = _LENGTH.findall(text)
+    if not parts or "".join(number + unit for number, unit in parts) != text:
+        raise ValueError(f"Expected a length of time such as 1h30m; found {text!r}.")
+    seconds = sum(float(number) * _UNITS[unit] for number, unit in parts)
+    return timedelta(seconds=max(1, int(seconds)))
 
 
-def due(schedule: Schedule, since: datetime, now: datetime, zone: tzinfo) -> datetime | None:
-    """Return the latest moment of a schedule between two moments."""
-    latest, moment = None, since.astimezone(zone)
-    for _ in range(10_000):
-        following = schedule.next(moment)
-        if following is None or following > now:
-            return latest
-        latest = moment = following
-    return latest
+def due(schedule: Schedule, since: datetime, now: datetime) -> Due | None:
+    """Return the latest moment between two moments; raise NeverFires when there are none at all."""
+    if since > now:
+        return None
+    first = schedule.next(since)
+    second = schedule.next(first) if first else None
+    if first is None or second is None or second - first < timedelta(seconds=1):
+        raise NeverFires
+    if now < first:
+        return None
+    if now < second:
+        return Due(first, 1)
+    interval = second - first
+    missed = (now - first) // interval + 1
+    # One interval early: the moments need not be evenly spaced.
+    latest, moment = first, schedule.next(first + (missed - 2) * interval)
+    while moment is not None and moment <= now:
+        latest, moment = moment, schedule.next(moment)
+    return Due(latest, missed)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import copy
+import json
 from typing import Any
 
+from labsandbox import whole
 from labsandbox.client.resources import CONTROLLERREVISIONS, PODS, PVCS, STATEFULSETS
 from labsandbox.controllers import objects
 from labsandbox.controllers.actions import (
@@ -25,8 +27,16 @@ REVISION = "controller-revision-hash"
 
 
 def revision_data(template: Object) -> Object:
-    """Return what a ControllerRevision of a StatefulSet keeps."""
-    return {"spec": {"template": {**template, "$patch": "replace"}}}
+    """Return what a ControllerRevision keeps: kubectl compares it byte by byte, so it is sorted."""
+    data = {"spec": {"template": {**template, "$patch": "replace"}}}
+    ordered: Object = json.loads(json.dumps(data, sort_keys=True))
+    return ordered
+
+
+def copy_annotations(owner: Object, revision: Object) -> None:
+    """Give a new revision its owner's annotations: the cause of the change is one of them."""
+    if owner["metadata"].get("annotations"):
+        revision["metadata"]["annotations"] = dict(owner["metadata"]["annotations"])
 
 
 def revision_name(owner: Object, data: Object) -> str:
@@ -39,7 +49,7 @@ def revision_name(owner: Object, data: Object) -> str:
 def ordinal(name: str, pod: str) -> int:
     """Return a pod's number, -1 when its name is none of the set's."""
     parent, _, number = pod.rpartition("-")
-    return int(number) if parent == name and number.isdigit() else -1
+    return whole.read(number, -1) if parent == name else -1
 
 
 def reconcile(
@@ -84,6 +94,7 @@ def _update_revision(sts: Object, history: list[Object]) -> tuple[str, list[Acti
         "data": data,
         "revision": newest + 1,
     }
+    copy_annotations(sts, revision)
     return name, [Create(CONTROLLERREVISIONS, revision, is_patient=True)]
 
 

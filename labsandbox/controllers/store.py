@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable
 from typing import Any
@@ -32,14 +33,19 @@ FULL = (
     resources.STATEFULSETS,
     resources.CONTROLLERREVISIONS,
     resources.REPLICASETS,
+    resources.REPLICATIONCONTROLLERS,
+    resources.PDBS,
+    resources.CSRS,
+    resources.HPAS,
     resources.DEPLOYMENTS,
     resources.DAEMONSETS,
     resources.JOBS,
     resources.CRONJOBS,
 )
+NODE_LEASES = "kube-node-lease"
 # Nobody owns these, or they change so often that following them would cost more than it gives.
 _IGNORED = {"events", "leases", "componentstatuses"}
-_PAUSE = 0.2
+_PAUSE, _RETRY = 0.2, 5.0
 
 
 class Store:
@@ -52,6 +58,8 @@ class Store:
         self.namespaced: list[Resource] = []
         for resource in FULL:
             self._add(resource, is_partial=False)
+        # Of leases only those of nodes: others are renewed all the time and say nothing here.
+        self._add(resources.LEASES, is_partial=False).namespace = NODE_LEASES
 
     def __getitem__(self, resource: Resource) -> Cache:
         return self.caches[resource.group, resource.plural]
@@ -84,12 +92,19 @@ class Store:
         while True:
             changed.clear()
             try:
-                await self._discover()
+                unavailable = await self._discover()
             except (ClientError, aiohttp.ClientError, OSError, TimeoutError) as error:
                 log.info("discovery failed: %s", error)
                 await asyncio.sleep(0.5)
                 continue
-            if not self._has_pending(crds):
+            except Exception:
+                log.exception("discovery failed; again in %.0f s", _RETRY)
+                await asyncio.sleep(_RETRY)
+                continue
+            if unavailable:
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(changed.wait(), _RETRY)
+            elif not self._has_pending(crds):
                 await changed.wait()
             # A definition is served a moment after it is stored.
             await asyncio.sleep(_PAUSE)
@@ -103,10 +118,15 @@ class Store:
             for crd in crds.everything()
         )
 
-    async def _discover(self) -> None:
-        found = await discover(self.client)
-        self.namespaced = [r for r in found if r.namespaced and r.plural not in _IGNORED]
-        known = {(r.group, r.plural) for r in found}
+    async def _discover(self) -> set[str]:
+        """Follow what the server has; return the groups that could not be read.
+
+        What is known of such a group stays: its objects have not gone, nobody answers for them.
+        """
+        found, unavailable = await discover(self.client)
+        kept = [c.resource for c in self.caches.values() if c.resource.group in unavailable]
+        known = {(r.group, r.plural) for r in [*found, *kept]}
+        self.namespaced = [r for r in [*found, *kept] if r.namespaced and r.plural not in _IGNORED]
         for resource in found:
             if resource.plural in _IGNORED:
                 continue
@@ -118,25 +138,32 @@ class Store:
                 for watcher in self.watchers:
                     watcher(cache.resource, "DELETED", obj, obj)
             await cache.stop()
+        return unavailable
 
 
-async def discover(client: Client) -> list[Resource]:
-    """Return every resource that can be listed, watched and deleted, in its preferred version."""
+async def discover(client: Client) -> tuple[list[Resource], set[str]]:
+    """Return every resource that can be listed, watched and deleted, in its preferred version.
+
+    Also return the groups that do not answer: an aggregated API whose server is away must not hide
+    all the others.
+    """
     groups = [("", "v1", "/api/v1")]
     for group in (await client.request("GET", "/apis"))["groups"]:
         version = group["preferredVersion"]["version"]
         groups.append((group["name"], version, f"/apis/{group['name']}/{version}"))
-    found = []
+    found, unavailable = [], set()
     for group, version, path in groups:
         try:
             listed = await client.request("GET", path)
         except ApiError as error:
             if error.status == 404:
                 continue  # Its definition was removed meanwhile.
-            raise
+            log.info("the API group %s is not available: %s", group or "core", error.message)
+            unavailable.add(group)
+            continue
         for entry in listed["resources"]:
             if "/" not in entry["name"] and {"list", "watch", "delete"} <= set(entry["verbs"]):
                 found.append(
                     Resource(group, version, entry["name"], entry["kind"], entry["namespaced"])
                 )
-    return found
+    return found, unavailable

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from labsandbox.client import Resource, resources
-from labsandbox.controllers import accounts, endpoints, namespace, storage, workloads
+from labsandbox.controllers import accounts, cluster, endpoints, namespace, storage, workloads
 from labsandbox.controllers.actions import Action
 from labsandbox.controllers.engine import Controller, Key
 from labsandbox.controllers.store import Store
@@ -122,4 +122,5 @@ def make(store: Store, authority: str, state: Path) -> list[Controller]:
         Controller("namespace-controller", _namespace, _wakes_namespace(store)),
         *workloads.make(store),
         *storage.make(store, state),
+        *cluster.make(store, state),
     ]

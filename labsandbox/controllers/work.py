@@ -19,7 +19,9 @@ class Queue(Generic[Key]):
         self._working: set[Key] = set()
         self._again: set[Key] = set()
         self._failures: dict[Key, int] = {}
-        self._timers: dict[Key, asyncio.TimerHandle] = {}
+        # When each is due, beside the handle: uvloop's handle of a call that is due at once does
+        # not know.
+        self._timers: dict[Key, tuple[float, asyncio.Handle]] = {}
         self._something = asyncio.Event()
 
     def add(self, key: Key) -> None:
@@ -31,14 +33,15 @@ class Queue(Generic[Key]):
             self._something.set()
 
     def add_later(self, key: Key, seconds: float) -> None:
-        """Want a key to be looked at after some time; the sooner of two wishes counts."""
+        """Want a key to be looked at after some time; the sooner of two moments counts."""
         loop = asyncio.get_running_loop()
-        timer = self._timers.get(key)
-        if timer and timer.when() <= loop.time() + seconds:
-            return
-        if timer:
+        due = loop.time() + seconds
+        if key in self._timers:
+            earlier, timer = self._timers[key]
+            if earlier <= due:
+                return
             timer.cancel()
-        self._timers[key] = loop.call_later(seconds, self._due, key)
+        self._timers[key] = due, loop.call_later(seconds, self._due, key)
 
     def _due(self, key: Key) -> None:
         self._timers.pop(key, None)
@@ -76,5 +79,5 @@ class Queue(Generic[Key]):
 
     def close(self) -> None:
         """Forget all timers."""
-        for timer in self._timers.values():
+        for _, timer in self._timers.values():
             timer.cancel()

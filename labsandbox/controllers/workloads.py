@@ -19,7 +19,7 @@ from labsandbox.controllers import (
 from labsandbox.controllers.actions import Action
 from labsandbox.controllers.engine import Controller, Key
 from labsandbox.controllers.store import Store
-from labsandbox.controllers.waking import Wakes, itself_and_owned
+from labsandbox.controllers.waking import Wakes, itself_and_owned, key_of
 
 Object = dict[str, Any]
 
@@ -41,8 +41,32 @@ def _replicaset(store: Store, key: Key) -> list[Action]:
     found = store[resources.REPLICASETS].objects.get(key)
     if found is None:
         return []
-    pods = store[resources.PODS].owned(found["metadata"]["uid"])
-    return replicaset.reconcile(found, pods, time.time())
+    return replicaset.reconcile(found, store[resources.PODS].of(key[0]), time.time())
+
+
+def _replicationcontroller(store: Store, key: Key) -> list[Action]:
+    kind = resources.REPLICATIONCONTROLLERS
+    found = store[kind].objects.get(key)
+    if found is None:
+        return []
+    return replicaset.reconcile(found, store[resources.PODS].of(key[0]), time.time(), kind)
+
+
+def _wakes_replicas(store: Store, kind: Resource) -> Wakes:
+    """Wake for pods that nobody manages, too: they may be adopted."""
+    plain = itself_and_owned(kind, resources.PODS)
+
+    def wakes(resource: Resource, obj: Object) -> list[Key]:
+        if resource != resources.PODS or objects.owner_of(obj) is not None:
+            return plain(resource, obj)
+        labels = obj["metadata"].get("labels")
+        return [
+            key_of(found)
+            for found in store[kind].of(obj["metadata"]["namespace"])
+            if objects.matches(replicaset.selector_of(found, kind), labels)
+        ]
+
+    return wakes
 
 
 def _deployment(store: Store, key: Key) -> list[Action]:
@@ -148,7 +172,12 @@ def make(store: Store) -> list[Controller]:
             itself_and_owned(resources.STATEFULSETS, pods, history),
         ),
         Controller(
-            "replicaset-controller", _replicaset, itself_and_owned(resources.REPLICASETS, pods)
+            "replicaset-controller", _replicaset, _wakes_replicas(store, resources.REPLICASETS)
+        ),
+        Controller(
+            "replication-controller",
+            _replicationcontroller,
+            _wakes_replicas(store, resources.REPLICATIONCONTROLLERS),
         ),
         Controller("deployment-controller", _deployment, _wakes_deployment(store)),
         Controller("daemonset-controller", _daemonset, _wakes_daemonset(store)),

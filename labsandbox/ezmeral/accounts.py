@@ -34,6 +34,11 @@ CREATE TABLE IF NOT EXISTS sessions (
 CREATE TABLE IF NOT EXISTS tokens (
     digest TEXT PRIMARY KEY, session TEXT NOT NULL REFERENCES sessions ON DELETE CASCADE,
     expiry REAL NOT NULL);
+CREATE TABLE IF NOT EXISTS groups (
+    tenant INTEGER NOT NULL REFERENCES tenants ON DELETE CASCADE, dn TEXT NOT NULL,
+    role INTEGER NOT NULL, PRIMARY KEY (tenant, dn));
+CREATE TABLE IF NOT EXISTS external (
+    user INTEGER PRIMARY KEY REFERENCES users ON DELETE CASCADE);
 """
 
 
@@ -196,6 +201,55 @@ class Accounts:
         """Return who belongs to the tenant, with the role."""
         pairs = [(user, self.role_in(user, tenant)) for user in self.users()]
         return [(user, role) for user, role in pairs if role]
+
+    # people of a directory, and its groups
+
+    def add_external_user(self, name: str) -> User:
+        """Create a user whose password only the directory knows."""
+        self._db.execute("INSERT INTO users (name, hash) VALUES (?, ?)", (name, _NOBODY))
+        self._db.execute("INSERT INTO external SELECT id FROM users WHERE name = ?", (name,))
+        found = self.user_named(name)
+        assert found is not None
+        return found
+
+    def is_external(self, user: User) -> bool:
+        """Tell whether the user is one of a directory."""
+        found = self._db.execute("SELECT 1 FROM external WHERE user = ?", (user.id,))
+        return found.fetchone() is not None
+
+    def map_groups(self, tenant: Tenant, groups: list[tuple[str, int]]) -> None:
+        """Keep the role of each group in a tenant, in the place of those before."""
+        with self._db:
+            self._db.execute("DELETE FROM groups WHERE tenant = ?", (tenant.id,))
+            for dn, role in groups:
+                self._db.execute(
+                    "INSERT OR REPLACE INTO groups VALUES (?, ?, ?)", (tenant.id, dn.lower(), role)
+                )
+
+    def groups_of(self, tenant: Tenant) -> list[tuple[str, int]]:
+        """Return the groups that have a role in a tenant."""
+        rows = self._db.execute("SELECT dn, role FROM groups WHERE tenant = ?", (tenant.id,))
+        return [(str(dn), int(role)) for dn, role in rows]
+
+    def roles_of_groups(self, groups: list[str]) -> dict[int, int]:
+        """Return the strongest role that some groups have in each tenant, by its id."""
+        held = {group.lower() for group in groups}
+        found: dict[int, int] = {}
+        for tenant in self.tenants():
+            roles = [role for dn, role in self.groups_of(tenant) if dn in held]
+            if roles:
+                found[tenant.id] = min(roles)
+        return found
+
+    def follow_groups(self, user: User, roles: dict[int, int]) -> None:
+        """Give a user of the directory these roles, and no other."""
+        for tenant in self.tenants():
+            if tenant.id in roles:
+                self.set_role(user, tenant, roles[tenant.id])
+            elif self.role_in(user, tenant):
+                pair = (user.id, tenant.id)
+                self._db.execute("DELETE FROM members WHERE user = ? AND tenant = ?", pair)
+                self._db.execute("DELETE FROM sessions WHERE user = ? AND tenant = ?", pair)
 
     # sessions
 

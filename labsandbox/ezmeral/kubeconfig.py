@@ -15,10 +15,11 @@ from labsandbox.ezmeral.accounts import Session
 
 PLATFORM = "lab"
 KUBERNETES_CLUSTER = "sandbox"
+SESSION = "HPECP_SESSION"
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class Endpoint:
     """Where the platform answers, and whom to trust."""
 
     gateway: str  # host:port of the REST API
@@ -26,7 +27,7 @@ class Place:
     ca: Path
 
 
-def render(session: Session, place: Place, token: str | None = None) -> str:
+def render(session: Session, place: Endpoint, token: str | None = None) -> str:
     """Return the kubeconfig; with `token` a plain bearer token instead of the exec plugin."""
     cluster = f"{PLATFORM}-{KUBERNETES_CLUSTER}"
     user = f"{PLATFORM}-{session.user.name}"
@@ -66,7 +67,7 @@ def _context(cluster: str, user: str, namespace: str | None = None) -> dict[str,
     return context | {"namespace": namespace} if namespace else context
 
 
-def _exec(session: Session, place: Place) -> dict[str, Any]:
+def _exec(session: Session, place: Endpoint) -> dict[str, Any]:
     beside_python = shutil.which("kubectl-hpecp", path=str(Path(sys.executable).parent))
     command = [beside_python] if beside_python else [sys.executable, "-m", _PLUGIN]
     return {
@@ -80,9 +81,10 @@ def _exec(session: Session, place: Place) -> dict[str, Any]:
                 "authenticate",
                 place.gateway,
                 f"--hpecp-user={session.user.name}",
-                f"--hpecp-session={session.path}",
                 f"--hpecp-ca={place.ca}",
             ],
+            # Every user of the host may read a command line; an environment only its owner.
+            "env": [{"name": SESSION, "value": session.path}],
             "installHint": "kubectl-hpecp comes with the labs: run `make setup`.",
         }
     }

@@ -7,6 +7,7 @@ import hmac
 import math
 import secrets
 import time
+from collections import OrderedDict
 from collections.abc import Callable
 
 from labsandbox.ezmeral.errors import TooManyAttempts
@@ -14,7 +15,10 @@ from labsandbox.ezmeral.errors import TooManyAttempts
 # Letters and digits that cannot be mistaken for one another on a printed sheet.
 _ALPHABET = "abcdefghjkmnpqrstuvwxyzACDEFGHJKLMNPQRTUVWXY3479"
 _FREE_ATTEMPTS = 5
-_LONGEST_PAUSE = 300
+_LONGEST_PAUSE = 60
+_MOST_DOUBLINGS = 10
+_FORGOTTEN_AFTER = 900
+_MOST_NAMES = 10_000
 
 
 def generate() -> str:
@@ -41,25 +45,39 @@ def _derive(password: str, salt: bytes) -> bytes:
 
 
 class Throttle:
-    """Make every further wrong password of a user cost twice the wait of the one before."""
+    """Make every further wrong password of a user cost twice the wait of the one before.
+
+    Counted is per name and source (see `source`), so that nobody is shut out by what others guess.
+    An attempt counts from its beginning: of many at once no more are compared than one after the
+    other. Kept are digests of the last names only, so no name and no number of names costs memory.
+    """
 
     def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
         self._now = now
-        self._failed: dict[str, tuple[int, float]] = {}
+        self._failed: OrderedDict[bytes, tuple[int, float]] = OrderedDict()
 
-    def check(self, name: str) -> None:
-        """Raise TooManyAttempts while the user has to wait."""
-        count, until = self._failed.get(name, (0, 0.0))
-        remaining = until - self._now()
-        if count >= _FREE_ATTEMPTS and remaining > 0:
-            raise TooManyAttempts(math.ceil(remaining))
+    def begin(self, name: str, source: str = "") -> None:
+        """Count an attempt; TooManyAttempts, which does not count, while the user has to wait."""
+        key = _key(name, source)
+        count, until = self._failed.get(key, (0, 0.0))
+        now = self._now()
+        if until + _FORGOTTEN_AFTER < now:
+            count = 0
+        if count >= _FREE_ATTEMPTS and until > now:
+            raise TooManyAttempts(math.ceil(until - now))
+        doublings = min(count + 1 - _FREE_ATTEMPTS, _MOST_DOUBLINGS)
+        self._failed[key] = (count + 1, now + min(2.0**doublings, _LONGEST_PAUSE))
+        self._failed.move_to_end(key)
+        if len(self._failed) > _MOST_NAMES:
+            self._failed.popitem(last=False)
 
-    def failed(self, name: str) -> None:
-        """Count a wrong password."""
-        count = self._failed.get(name, (0, 0.0))[0] + 1
-        pause = min(2.0 ** (count - _FREE_ATTEMPTS), _LONGEST_PAUSE)
-        self._failed[name] = (count, self._now() + pause)
-
-    def succeeded(self, name: str) -> None:
+    def succeeded(self, name: str, source: str = "") -> None:
         """Forget what was counted."""
-        self._failed.pop(name, None)
+        self._failed.pop(_key(name, source), None)
+
+    def __len__(self) -> int:
+        return len(self._failed)
+
+
+def _key(name: str, source: str) -> bytes:
+    return hashlib.sha256(f"{source}\0{name}".encode("utf-8", "surrogatepass")).digest()

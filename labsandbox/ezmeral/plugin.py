@@ -2,13 +2,15 @@
 
 The original plugin prompts for a password when the session is over, which hangs a notebook or a
 CI job. This one fails with one sentence instead. Standard library only: it runs at every kubectl
-call, so it has to start fast.
+call, so it has to start fast. The session comes in the environment, which the kubeconfig sets: a
+command line can be read by every user of the host.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import ssl
 import sys
 import urllib.error
@@ -16,6 +18,7 @@ import urllib.request
 from datetime import UTC, datetime
 
 _SECONDS = 15
+SESSION = "HPECP_SESSION"
 
 
 def main(words: list[str] | None = None) -> int:
@@ -24,11 +27,17 @@ def main(words: list[str] | None = None) -> int:
     if words[:1] == ["hpecp"]:
         words = words[1:]
     options = _parser().parse_args(words)
+    session = os.environ.get(SESSION, "")
     if options.verb == "version":
         print("kubectl-hpecp of the House on the Lake labs")
         return 0
+    if not session:
+        return _fail(
+            f"Expected the session in the environment variable {SESSION}, which the kubeconfig "
+            "sets; found none. Fetch a new kubeconfig: run `labsandbox kubeconfig`, or lab core-01."
+        )
     try:
-        print(json.dumps(_credential(options)))
+        print(json.dumps(_credential(options, session)))
     except urllib.error.HTTPError as error:
         if error.code == 401:
             return _fail("Your session is over. Sign in again: run lab core-01, then this again.")
@@ -48,15 +57,14 @@ def _parser() -> argparse.ArgumentParser:
     login = verbs.add_parser("authenticate", help="print an ExecCredential for a session")
     login.add_argument("gateway", help="host:port of the platform")
     login.add_argument("--hpecp-user", required=True)
-    login.add_argument("--hpecp-session", required=True, help="/api/v2/session/<uuid>")
     login.add_argument("--hpecp-ca", default=None, help="the certificate to trust")
     return parser
 
 
-def _credential(options: argparse.Namespace) -> dict[str, object]:
+def _credential(options: argparse.Namespace, session: str) -> dict[str, object]:
     request = urllib.request.Request(
         f"https://{options.gateway}/api/v2/k8stoken",
-        headers={"X-BDS-SESSION": options.hpecp_session, "Accept": "application/json"},
+        headers={"X-BDS-SESSION": session, "Accept": "application/json"},
     )
     trusted = ssl.create_default_context(cafile=options.hpecp_ca)
     with urllib.request.urlopen(request, timeout=_SECONDS, context=trusted) as answer:

@@ -5,78 +5,27 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from labsandbox.client import ApiError, Client, Resource
+from labsandbox.client import Client, Resource, create_or_merge
 from labsandbox.client import resources as res
 from labsandbox.ezmeral.accounts import Tenant
 from labsandbox.ezmeral.tokenreview import group_of
 
 _MANAGER = "ezmeral"
-_KUBEDIRECTOR = "kubedirector.hpe.com"
-_READ = ["get", "list", "watch"]
-_ALL = [*_READ, "create", "update", "patch", "delete", "deletecollection"]
-_MEMBER_ROLE, _ADMIN_ROLE, _SITE_ROLE = "hpecp-member", "hpecp-tenant-admin", "hpecp-site-admin"
+# Defined in deploy/kubernetes/rights.
+_MEMBER_ROLE, _ADMIN_ROLE = "hpecp-member", "hpecp-tenant-admin"
+# What applications that start pods run as, and the role of each.
+_ACCOUNTS = {"workbench": "labs-workbench", "airflow": "labs-airflow"}
 
 _POD_ACCOUNT = "ecp-tenant-member-sa"
-# What an application in a pod may do: say what troubles it.
-_POD_RULES = [{"apiGroups": [""], "resources": ["events"], "verbs": ["create", "patch"]}]
-
-_WORKLOADS = [
-    {"apiGroups": ["apps"], "resources": ["*"], "verbs": _ALL},
-    {"apiGroups": ["batch"], "resources": ["*"], "verbs": _ALL},
+# What an application in a pod may do: report its trouble, and hold a lease (lab mlflow-09).
+_POD_RULES = [
+    {"apiGroups": [""], "resources": ["events"], "verbs": ["create", "patch"]},
     {
-        "apiGroups": [""],
-        "resources": [
-            "configmaps",
-            "endpoints",
-            "persistentvolumeclaims",
-            "pods",
-            "secrets",
-            "services",
-        ],
-        "verbs": _ALL,
-    },
-    {"apiGroups": [""], "resources": ["pods/exec", "pods/portforward"], "verbs": ["create", "get"]},
-    {"apiGroups": [""], "resources": ["pods/log", "pods/status", "events"], "verbs": _READ},
-    {
-        "apiGroups": [""],
-        "resources": ["serviceaccounts", "resourcequotas", "limitranges"],
-        "verbs": _READ,
-    },
-    {"apiGroups": ["discovery.k8s.io"], "resources": ["endpointslices"], "verbs": _READ},
-    {"apiGroups": ["events.k8s.io"], "resources": ["events"], "verbs": _READ},
-]
-_MEMBER_RULES = [
-    *_WORKLOADS,
-    {"apiGroups": [_KUBEDIRECTOR], "resources": ["kubedirectorclusters"], "verbs": _ALL},
-    {
-        "apiGroups": [_KUBEDIRECTOR],
-        "resources": ["kubedirectorapps", "kubedirectorclusters/status"],
-        "verbs": _READ,
+        "apiGroups": ["coordination.k8s.io"],
+        "resources": ["leases"],
+        "verbs": ["create", "get", "update"],
     },
 ]
-_ADMIN_RULES = [
-    *_WORKLOADS,
-    {"apiGroups": [_KUBEDIRECTOR], "resources": ["*"], "verbs": _ALL},
-    {
-        "apiGroups": ["rbac.authorization.k8s.io"],
-        "resources": ["roles", "rolebindings"],
-        "verbs": _READ,
-    },
-]
-
-
-async def ensure_platform(client: Client) -> None:
-    """Make the roles that all tenants share."""
-    rules = {_MEMBER_ROLE: _MEMBER_RULES, _ADMIN_ROLE: _ADMIN_RULES}
-    for name, granted in rules.items():
-        await apply(client, res.CLUSTERROLES, name, None, {"rules": granted})
-    await apply(
-        client,
-        res.CLUSTERROLEBINDINGS,
-        _SITE_ROLE,
-        None,
-        _binding("cluster-admin", "hpecp:site-admins"),
-    )
 
 
 async def ensure_tenant(
@@ -93,7 +42,17 @@ async def ensure_tenant(
         )
     await apply(client, res.SERVICEACCOUNTS, _POD_ACCOUNT, namespace, {})
     await apply(client, res.ROLES, _POD_ACCOUNT, namespace, {"rules": _POD_RULES})
-    await apply(client, res.ROLEBINDINGS, _POD_ACCOUNT, namespace, _pod_binding(namespace))
+    await apply(
+        client,
+        res.ROLEBINDINGS,
+        _POD_ACCOUNT,
+        namespace,
+        _pod_binding("Role", _POD_ACCOUNT, _POD_ACCOUNT, namespace),
+    )
+    for account, role_name in _ACCOUNTS.items():
+        await apply(client, res.SERVICEACCOUNTS, account, namespace, {})
+        binding = _pod_binding("ClusterRole", role_name, account, namespace)
+        await apply(client, res.ROLEBINDINGS, account, namespace, binding)
     if quota:
         await apply(
             client, res.RESOURCEQUOTAS, "tenant-quota", namespace, {"spec": {"hard": quota}}
@@ -111,14 +70,10 @@ def _binding(role: str, group: str) -> dict[str, Any]:
     }
 
 
-def _pod_binding(namespace: str) -> dict[str, Any]:
+def _pod_binding(kind: str, role: str, account: str, namespace: str) -> dict[str, Any]:
     return {
-        "roleRef": {
-            "apiGroup": "rbac.authorization.k8s.io",
-            "kind": "Role",
-            "name": _POD_ACCOUNT,
-        },
-        "subjects": [{"kind": "ServiceAccount", "name": _POD_ACCOUNT, "namespace": namespace}],
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": kind, "name": role},
+        "subjects": [{"kind": "ServiceAccount", "name": account, "namespace": namespace}],
     }
 
 
@@ -126,11 +81,6 @@ async def apply(
     client: Client, resource: Resource, name: str, namespace: str | None, content: dict[str, Any]
 ) -> None:
     """Create the object, or merge what we want into the one that is there."""
-    body = {"metadata": {}, **content}
-    body["metadata"] = {**body["metadata"], "name": name}
-    try:
-        await client.create(resource, body, namespace, manager=_MANAGER)
-    except ApiError as error:
-        if not error.is_already_there:
-            raise
-        await client.patch(resource, name, namespace, body, manager=_MANAGER)
+    place = {"name": name, "namespace": namespace} if namespace else {"name": name}
+    body = {**content, "metadata": {**content.get("metadata", {}), **place}}
+    await create_or_merge(client, resource, body, manager=_MANAGER)

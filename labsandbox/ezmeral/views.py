@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from typing import Any
 
 from labsandbox.ezmeral.accounts import ROLES, Session, Tenant, User
+from labsandbox.network import POD_NETWORK
 
 Document = dict[str, Any]
 
@@ -32,7 +34,7 @@ def session(found: Session) -> Document:
     return document
 
 
-def tenant(found: Tenant) -> Document:
+def tenant(found: Tenant, groups: Sequence[tuple[str, int]] = ()) -> Document:
     """Show a tenant."""
     return {
         "_links": {"self": {"href": found.href}, "k8scluster": {"href": "/api/v2/k8scluster/1"}},
@@ -43,7 +45,9 @@ def tenant(found: Tenant) -> Document:
         "features": {"ml_project": True, "kubernetes_access": True},
         "quota": {},
         "inusequota": {},
-        "external_user_groups": [],
+        "external_user_groups": [
+            {"group": dn, "role": f"/api/v1/role/{number}"} for dn, number in groups
+        ],
         "member_key_available": "all_admins",
     }
 
@@ -87,7 +91,7 @@ def kubernetes_cluster(server: str, version: str) -> Document:
         "addons": [],
         "addons_info": [],
         "k8shosts_config": [],
-        "pod_network_range": "10.244.0.0/16",
+        "pod_network_range": POD_NETWORK,
         "service_network_range": "10.96.0.0/16",
         "pod_dns_domain": "cluster.local",
         "created_by_user_id": "/api/v1/user/1",

@@ -6,7 +6,8 @@ import json
 import secrets
 from pathlib import Path
 
-from labsandbox.state import State, write_private
+from labsandbox.files import write_private
+from labsandbox.state import State
 
 PATH = "/authn/tokenreview"
 

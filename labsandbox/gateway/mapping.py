@@ -7,6 +7,7 @@ it survives a restart with the service and dies with it.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -58,10 +59,17 @@ def recorded(service: Object) -> dict[int, int]:
     found = {}
     for key, value in (service["metadata"].get("annotations") or {}).items():
         if key.startswith(PREFIX):
-            port, address = key.removeprefix(PREFIX), str(value).rsplit(":", 1)
-            if port.isdigit() and address[-1].isdigit():
-                found[int(port)] = int(address[-1])
+            port = _number(key.removeprefix(PREFIX))
+            ours = _number(str(value).rpartition(":")[2])
+            # Whoever writes the service writes this, too: ports outside the range are not ours.
+            if port and FIRST_PORT <= ours <= LAST_PORT:
+                found[port] = ours
     return found
+
+
+def _number(text: str) -> int:
+    """Return a port's number; 0 for what is none. (`str.isdigit` is also true of `²`.)"""
+    return int(text) if re.fullmatch("[0-9]{1,5}", text) else 0
 
 
 def assign(
@@ -127,13 +135,6 @@ def backends(slices: Iterable[Object], target: Target) -> list[tuple[str, int]]:
             if (endpoint.get("conditions") or {}).get("ready") is False:
                 continue
             found += [
-                (listening(address), port)
-                for address in endpoint.get("addresses") or []
-                for port in ports
+                (address, port) for address in endpoint.get("addresses") or [] for port in ports
             ]
     return sorted(set(found))
-
-
-def listening(pod_ip: str) -> str:
-    """Return the address a pod's processes listen on: the loopback twin of 10.244.x.y."""
-    return "127" + pod_ip[2:] if pod_ip.startswith("10.") else pod_ip

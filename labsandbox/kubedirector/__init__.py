@@ -11,11 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from labsandbox.catalogue import Catalogue
     from labsandbox.client import Client
 
-__all__ = ["CATALOG", "run"]
-
-CATALOG = Path(__file__).parents[2] / "catalog"
+__all__ = ["run"]
 
 
 async def run(
@@ -24,17 +23,15 @@ async def run(
     host: str = "127.0.0.1",
     port: int = 0,
     *,
+    catalogue: Catalogue | None = None,
     ready: asyncio.Event | None = None,
 ) -> None:
     """Run the operator beside the other parts of the platform until cancelled.
 
     The webhook listens on `host` and `port` (0: any free one) with a certificate from the CA in
-    the folder `pki`.
+    the folder `pki`. The operator installs the configuration and the apps of `catalogue`.
     """
-    from labsandbox.kubedirector.install import load_config
     from labsandbox.kubedirector.operator import Options, serve
 
-    options = Options(
-        webhook_host=host, webhook_port=port, authority=pki, config=load_config(CATALOG)
-    )
+    options = Options(webhook_host=host, webhook_port=port, authority=pki, catalogue=catalogue)
     await serve(client, options, ready)

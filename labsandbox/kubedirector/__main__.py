@@ -10,10 +10,9 @@ import signal
 import sys
 from pathlib import Path
 
-import psutil
-
+from labsandbox import bounds, loop, owner
+from labsandbox.catalogue import Catalogue
 from labsandbox.client import Client, ClientError
-from labsandbox.kubedirector import install
 from labsandbox.kubedirector.install import InstallError
 from labsandbox.kubedirector.job import Deadlines
 from labsandbox.kubedirector.operator import Options, serve
@@ -44,12 +43,12 @@ def main(arguments: list[str] | None = None) -> int:
         namespace=chosen.namespace,
         authority=chosen.ca,
         advertise=chosen.advertise,
-        catalog=chosen.catalog,
-        config=install.load_config(chosen.catalog) if chosen.catalog else None,
+        catalogue=Catalogue(chosen.catalog) if chosen.catalog else None,
         deadlines=Deadlines(chosen.configure_deadline, chosen.script_deadline),
     )
+    bounds.protect()
     try:
-        asyncio.run(_serve(chosen.kubeconfig, options, chosen.parent_pid))
+        loop.run(_serve(chosen.kubeconfig, options, chosen.parent_pid))
     except (ClientError, InstallError) as error:
         print(f"kubedirector: {error}", file=sys.stderr)
         return 1
@@ -60,9 +59,8 @@ async def _serve(kubeconfig: Path, options: Options, parent_pid: int | None) -> 
     ready = asyncio.Event()
     async with Client.from_kubeconfig(kubeconfig, user_agent="kubedirector") as client:
         work = asyncio.create_task(serve(client, options, ready))
-        loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, work.cancel)
+            asyncio.get_running_loop().add_signal_handler(number, work.cancel)
         said = asyncio.create_task(_say_ready(ready))
         watched = asyncio.create_task(_watch_parent(parent_pid, work))
         try:
@@ -79,9 +77,8 @@ async def _say_ready(ready: asyncio.Event) -> None:
 
 
 async def _watch_parent(pid: int | None, work: asyncio.Task[None]) -> None:
-    while pid and psutil.pid_exists(pid):
-        await asyncio.sleep(1)
     if pid:
+        await owner.until_gone(pid)
         work.cancel()
 
 

@@ -18,8 +18,8 @@ from labsandbox.kubedirector.model import (
     CREATING,
     LABEL_CONFIGMAP_TYPE,
     LABEL_SECRET_TYPE,
+    GlobalConfig,
     Object,
-    Settings,
     roles_of,
 )
 
@@ -48,7 +48,7 @@ def present_members(status: Object) -> dict[str, list[Object]]:
 
 
 def build(
-    cluster: Object, app: Object, status: Object, connected: Connected, settings: Settings
+    cluster: Object, app: Object, status: Object, connected: Connected, settings: GlobalConfig
 ) -> Object:
     """Return the part of configmeta.json that is the same for all members."""
     return _describe(cluster, app, status, settings, []) | {
@@ -70,7 +70,7 @@ def build(
 
 
 def for_member(
-    common: Object, cluster: Object, app: Object, status: Object, settings: Settings, pod: str
+    common: Object, cluster: Object, app: Object, status: Object, settings: GlobalConfig, pod: str
 ) -> Object:
     """Return the configmeta.json of one member."""
     for role in status.get("roles") or []:
@@ -81,7 +81,7 @@ def for_member(
 
 
 def _node(
-    cluster: Object, app: Object, status: Object, settings: Settings, role: str, member: Object
+    cluster: Object, app: Object, status: Object, settings: GlobalConfig, role: str, member: Object
 ) -> Object:
     domain = _domain(cluster, status, settings)
     fqdn = f"{member['pod']}.{domain}"
@@ -101,7 +101,7 @@ def _node(
 
 
 def _describe(
-    cluster: Object, app: Object, status: Object, settings: Settings, prefix: list[str]
+    cluster: Object, app: Object, status: Object, settings: GlobalConfig, prefix: list[str]
 ) -> Object:
     """Describe one cluster; references start with `prefix` when it is a connected one."""
     members = present_members(status)
@@ -152,7 +152,7 @@ def _role(
     status: Object,
     role: Object,
     members: Members,
-    settings: Settings,
+    settings: GlobalConfig,
     prefix: list[str],
 ) -> Object:
     role_id = role["id"]
@@ -212,7 +212,7 @@ def _service(
     }
 
 
-def _secret_keys(role: Object, settings: Settings) -> dict[str, str]:
+def _secret_keys(role: Object, settings: GlobalConfig) -> dict[str, str]:
     found = {}
     for key in role.get("secretKeys") or []:
         try:
@@ -223,7 +223,7 @@ def _secret_keys(role: Object, settings: Settings) -> dict[str, str]:
     return found
 
 
-def _domain(cluster: Object, status: Object, settings: Settings) -> str:
+def _domain(cluster: Object, status: Object, settings: GlobalConfig) -> str:
     service = status.get("clusterService") or ""
     return naming.domain(service, cluster["metadata"]["namespace"], settings.domain)
 

@@ -50,6 +50,8 @@ class Recorder:
                 # An event is worth less than the work it tells of; one that cannot be written,
                 # because its namespace goes away for example, is only logged.
                 log.info("event was not written: %s", error)
+            except Exception:
+                log.exception("event %s was not written", reason)
             finally:
                 self._queue.task_done()
 

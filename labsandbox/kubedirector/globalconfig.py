@@ -38,5 +38,8 @@ async def _sync(client: Client, codes: Codes, config: Object) -> Object:
         code = str(uuid.uuid4())
         codes.expect(meta["uid"], code)
         status = {"status": {"state": READY, "generationUID": code}}
-        config = await client.patch(KDCONFIGS, name, namespace, status, subresource="status")
+        try:
+            config = await client.patch(KDCONFIGS, name, namespace, status, subresource="status")
+        finally:
+            codes.spend(meta["uid"])
     return config

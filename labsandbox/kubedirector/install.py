@@ -4,20 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import base64
-from collections.abc import Iterable
-from importlib import resources as files
-from pathlib import Path
 
-import yaml
-
-from labsandbox.client import ApiError, Client, Resource
+from labsandbox.client import ApiError, Client, Resource, create_or_replace
 from labsandbox.client.resources import (
     CRDS,
-    KDAPPS,
     KDCONFIGS,
     MUTATINGWEBHOOKS,
     NAMESPACES,
 )
+from labsandbox.kubedirector.definition import load_crds
 from labsandbox.kubedirector.model import GLOBAL_CONFIG, GROUP, Object
 
 WEBHOOK = "kubedirector-webhook"
@@ -31,36 +26,10 @@ class InstallError(Exception):
     """The platform could not be made ready for kdclusters."""
 
 
-def load_crds() -> list[Object]:
-    """Return the CustomResourceDefinitions of KubeDirector."""
-    folder = files.files("labsandbox.kubedirector") / "crds"
-    return [
-        yaml.safe_load(entry.read_text())
-        for entry in sorted(folder.iterdir(), key=lambda entry: entry.name)
-        if entry.name.endswith(".yaml")
-    ]
-
-
-def load_manifests(folder: Path) -> list[Object]:
-    """Return the KubeDirector manifests of a catalogue folder."""
-    found = []
-    for path in sorted(folder.glob("*.yaml")):
-        for obj in yaml.safe_load_all(path.read_text()):
-            if obj and str(obj.get("apiVersion", "")).startswith(GROUP):
-                found.append(obj)
-    return found
-
-
-def load_config(folder: Path) -> Object:
-    """Return the spec of kd-global-config that a catalogue folder holds; empty when it has none."""
-    found = [obj for obj in load_manifests(folder) if obj["kind"] == KDCONFIGS.kind]
-    return dict(found[0].get("spec") or {}) if found else {}
-
-
 async def install_crds(client: Client) -> None:
     """Create or update the definitions, and wait until the API server serves them."""
     crds = load_crds()
-    await asyncio.gather(*(_apply(client, CRDS, crd) for crd in crds))
+    await asyncio.gather(*(create_or_replace(client, CRDS, crd) for crd in crds))
     names = [crd["metadata"]["name"] for crd in crds]
     try:
         async with asyncio.timeout(_DEADLINE):
@@ -75,7 +44,7 @@ async def install_crds(client: Client) -> None:
 async def install_webhook(client: Client, url: str, authority: bytes) -> None:
     """Point the API server at this operator's webhook."""
     bundle = base64.b64encode(authority).decode()
-    await _apply(client, MUTATINGWEBHOOKS, make_webhook(url, bundle))
+    await create_or_replace(client, MUTATINGWEBHOOKS, make_webhook(url, bundle))
 
 
 def make_webhook(url: str, bundle: str) -> Object:
@@ -156,23 +125,6 @@ async def install_config(client: Client, namespace: str, spec: Object | None = N
         ) from None
 
 
-async def install_catalog(client: Client, folder: Path, namespaces: Iterable[str]) -> list[str]:
-    """Put the apps of a catalogue folder into namespaces; return the apps' names.
-
-    An app that is in use is left as it is.
-    """
-    apps = [obj for obj in load_manifests(folder) if obj["kind"] == KDAPPS.kind]
-    for namespace in namespaces:
-        for app in apps:
-            meta = app["metadata"] | {"namespace": namespace}
-            try:
-                await _apply(client, KDAPPS, app | {"metadata": meta})
-            except ApiError as error:
-                if "cannot be deleted or modified" not in error.message:
-                    raise
-    return [app["metadata"]["name"] for app in apps]
-
-
 async def _wait_established(client: Client, name: str) -> None:
     pause = 0.01
     while True:
@@ -182,23 +134,6 @@ async def _wait_established(client: Client, name: str) -> None:
             return
         await asyncio.sleep(pause)
         pause = min(pause * 2, 0.5)
-
-
-async def _apply(client: Client, resource: Resource, obj: Object) -> None:
-    """Create an object, or replace the spec of the one that is there."""
-    namespace = obj["metadata"].get("namespace")
-    try:
-        await client.create(resource, obj, namespace)
-        return
-    except ApiError as error:
-        if not error.is_already_there:
-            raise
-    found = await client.get(resource, obj["metadata"]["name"], namespace)
-    meta = found["metadata"] | {
-        key: value for key, value in obj["metadata"].items() if key in ("labels", "annotations")
-    }
-    body = {key: value for key, value in obj.items() if key not in ("metadata", "status")}
-    await client.replace(resource, found | body | {"metadata": meta})
 
 
 async def _create(client: Client, resource: Resource, obj: Object, namespace: str | None) -> None:

@@ -15,8 +15,8 @@ from labsandbox.kubedirector.model import (
     LABEL_HEADLESS,
     LABEL_POD_NAME,
     LABEL_ROLE,
+    GlobalConfig,
     Object,
-    Settings,
     owner_reference,
 )
 
@@ -55,7 +55,7 @@ def headless_service(cluster: Object, app: Object, name: str) -> Object:
 
 
 def member_service(
-    cluster: Object, app: Object, role: Object, pod: str, settings: Settings, token: str | None
+    cluster: Object, app: Object, role: Object, pod: str, settings: GlobalConfig, token: str | None
 ) -> Object | None:
     """Return the service of one member, or None when its role has no ports."""
     ports = apps.ports(app, role["id"])
@@ -89,13 +89,13 @@ def member_service(
     }
 
 
-def service_type(cluster: Object, settings: Settings) -> str:
+def service_type(cluster: Object, settings: GlobalConfig) -> str:
     """Return the type of the cluster's member services."""
     return str(cluster["spec"].get("serviceType") or settings.service_type)
 
 
 def stateful_set(
-    cluster: Object, app: Object, role: Object, name: str, headless: str, settings: Settings
+    cluster: Object, app: Object, role: Object, name: str, headless: str, settings: GlobalConfig
 ) -> Object:
     """Return the StatefulSet of a role, with no replicas yet."""
     role_id = role["id"]
@@ -122,7 +122,7 @@ def stateful_set(
 
 
 def _pod_spec(
-    cluster: Object, app: Object, role: Object, headless: str, settings: Settings
+    cluster: Object, app: Object, role: Object, headless: str, settings: GlobalConfig
 ) -> Object:
     role_id = role["id"]
     app_role = apps.role(app, role_id) or {}

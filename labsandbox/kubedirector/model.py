@@ -53,7 +53,7 @@ DEFAULT_LOG_SIZE = 256
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
+class GlobalConfig:
     """What kd-global-config says, with the defaults filled in."""
 
     storage_class: str = ""
@@ -72,11 +72,11 @@ class Settings:
     force_shared_memory: bool | None = None
 
 
-def read_settings(config: Object | None) -> Settings:
+def read_settings(config: Object | None) -> GlobalConfig:
     """Return the settings a KubeDirectorConfig object stands for."""
     spec = (config or {}).get("spec") or {}
-    default = Settings()
-    return Settings(
+    default = GlobalConfig()
+    return GlobalConfig(
         storage_class=spec.get("defaultStorageClassName") or "",
         service_type=spec.get("defaultServiceType") or default.service_type,
         native_systemd=bool(spec.get("nativeSystemdSupport")),

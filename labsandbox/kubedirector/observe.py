@@ -22,8 +22,8 @@ from labsandbox.kubedirector.configmeta import Connected
 from labsandbox.kubedirector.connection import compute_hash
 from labsandbox.kubedirector.model import (
     GLOBAL_CONFIG,
+    GlobalConfig,
     Object,
-    Settings,
     connections_of,
     read_settings,
 )
@@ -78,7 +78,7 @@ def observe(
     )
 
 
-def settings_of(store: Store, system_namespace: str) -> Settings:
+def settings_of(store: Store, system_namespace: str) -> GlobalConfig:
     """Return the platform's settings."""
     return read_settings(store.get(KDCONFIGS, system_namespace, GLOBAL_CONFIG))
 

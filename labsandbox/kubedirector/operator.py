@@ -11,6 +11,7 @@ from typing import Any
 
 import aiohttp
 
+from labsandbox.catalogue import Catalogue
 from labsandbox.client import ApiError, Client, ClientError, Resource
 from labsandbox.client.resources import (
     CONFIGMAPS,
@@ -28,7 +29,6 @@ from labsandbox.kubedirector.event import Recorder
 from labsandbox.kubedirector.globalconfig import sync_config
 from labsandbox.kubedirector.job import Deadlines
 from labsandbox.kubedirector.model import (
-    GLOBAL_CONFIG,
     LABEL_CLUSTER,
     LABEL_CONFIGMAP_TYPE,
     LABEL_SECRET_TYPE,
@@ -43,6 +43,7 @@ from labsandbox.kubedirector.work import Worker
 log = logging.getLogger(__name__)
 
 _POLL = 30.0
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 10.0
 _TYPED = {
     CONFIGMAPS: ("configmaps", LABEL_CONFIGMAP_TYPE, "ConfigMap", "configmap"),
     SECRETS: ("secrets", LABEL_SECRET_TYPE, "Secret", "secret"),
@@ -58,8 +59,7 @@ class Options:
     namespace: str = "kubedirector"
     authority: Path | None = None  # folder with ca.crt and ca.key
     advertise: str | None = None  # the host the API server reaches the webhook by
-    catalog: Path | None = None  # manifests to install in KubeDirector's namespace
-    config: Object | None = None  # spec of kd-global-config when it does not exist yet
+    catalogue: Catalogue | None = None  # configuration, and apps for KubeDirector's namespace
     deadlines: Deadlines = field(default_factory=Deadlines)
     poll: float = _POLL
 
@@ -84,7 +84,7 @@ class Operator:
             options.deadlines,
         )
         self._is_live = False
-        self._config_lock = asyncio.Lock()
+        self._configs_changed = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def start(self) -> None:
@@ -99,13 +99,14 @@ class Operator:
         place = f"[{host}]" if ":" in host else host
         await install.install_webhook(self.client, f"https://{place}:{port}", authority)
         self._spawn(self.recorder.run())
-        await install.install_config(self.client, options.namespace, options.config)
-        if options.catalog:
-            await install.install_catalog(self.client, options.catalog, [options.namespace])
+        config = options.catalogue.config() if options.catalogue else None
+        await install.install_config(self.client, options.namespace, config)
+        if options.catalogue:
+            await options.catalogue.install(self.client, options.namespace)
         self._is_live = True
         self.worker.begin()
-        for config in self.store.all(KDCONFIGS):
-            self._spawn(self._sync_config(config["metadata"]["namespace"], GLOBAL_CONFIG))
+        self._configs_changed.set()
+        self._spawn(self._sync_configs())
         self._spawn(self._poll())
         log.info("kubedirector is ready; its webhook listens on %s:%d", host, port)
 
@@ -135,8 +136,8 @@ class Operator:
         elif resource in _TYPED:
             self._notice_connected(resource, kind, old, obj)
         elif resource in (KDAPPS, KDCONFIGS):
-            if self._is_live and resource == KDCONFIGS and kind != "DELETED":
-                self._spawn(self._sync_config(namespace, name))
+            if resource == KDCONFIGS:
+                self._configs_changed.set()
             self._enqueue_all()
 
     def _notice_connected(
@@ -166,14 +167,32 @@ class Operator:
             # Only a counter for people to look at: the hash decides what is done.
             log.info("connUpdateCounter of %s/%s was not counted up: %s", namespace, name, error)
 
-    async def _sync_config(self, namespace: str, name: str) -> None:
+    async def _sync_configs(self) -> None:
+        """Bring every configuration object into its proper state; what fails is tried again."""
+        pause = _FIRST_PAUSE
+        while True:
+            await self._configs_changed.wait()
+            self._configs_changed.clear()
+            try:
+                for config in list(self.store.all(KDCONFIGS)):
+                    await self._sync_config(config)
+                pause = _FIRST_PAUSE
+            except (ClientError, aiohttp.ClientError, OSError, TimeoutError) as error:
+                log.warning(
+                    "kd-global-config could not be updated, trying again in %.1f s: %s",
+                    pause,
+                    error,
+                )
+                self._configs_changed.set()
+                await asyncio.sleep(pause)
+                pause = min(pause * 2, _LONGEST_PAUSE)
+
+    async def _sync_config(self, config: Object) -> None:
         try:
-            async with self._config_lock:
-                config = self.store.get(KDCONFIGS, namespace, name)
-                if config:
-                    self.store.put(KDCONFIGS, await sync_config(self.client, self.codes, config))
-        except (ClientError, aiohttp.ClientError, OSError) as error:
-            log.warning("kd-global-config could not be updated: %s", error)
+            self.store.put(KDCONFIGS, await sync_config(self.client, self.codes, config))
+        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError):
+            # One odd object must not keep the others from being brought into order.
+            log.exception("configuration %s cannot be read", config["metadata"]["name"])
 
     async def _poll(self) -> None:
         """Look at everything now and then, in case something was missed."""

@@ -20,9 +20,16 @@ write_configmeta() {
   cat > "$etc/.new.$$" && cp "$etc/.new.$$" "$home/.new.$$" && chmod 644 "$home/.new.$$" &&
     mv -f "$home/.new.$$" "$home/configmeta.json" && mv -f "$etc/.new.$$" "$etc/configmeta.json"
 }
-# begin <event> <key> <function>: call the function in a process of its own, unless one that was
-# begun for this key is still at it. The process belongs to nobody who could take it along when
-# the operator's connection ends: whoever started it is gone at once.
+# is_done <event> <status key>: whether the start script has ended, or could not be called.
+is_done() {
+  s=; read -r s 2> /dev/null < "$guest/$1.status"
+  case $s in "$2="?*) return 0 ;; esac
+  p=; read -r p 2> /dev/null < "$guest/$1.problem"
+  [ "$p" = "$2" ]
+}
+# begin <event> <key> <function> <status key>: call the function in a process of its own, unless
+# one that was begun for this key is still at it or has ended. The process belongs to nobody who
+# could take it along when the operator's connection ends: whoever started it is gone at once.
 begin() {
   claim="$guest/.$1.$(printf '%s' "$2" | tr -c 'A-Za-z0-9._=' _)"
   ( ( trap '' HUP
@@ -34,7 +41,12 @@ begin() {
           rm -f "$claim.$me"; exit 0
         fi
         mv -f "$claim.$me" "$claim"
+        owner=; read -r owner < "$claim"
+        [ "$owner" = "$me" ] || exit 0
       fi
+      # The owner before us may have ended, its work done, after the status was read: only what is
+      # read now, with the claim in hand, counts.
+      if is_done "$1" "$4"; then rm -f "$claim.$me"; exit 0; fi
       for old in "$guest/.$1."*; do [ "$old" = "$claim" ] || rm -f "$old"; done
       "$3"
     ) < /dev/null > /dev/null 2>&1 & )
@@ -132,12 +144,7 @@ case $s in
   *=0) if [ "$persistent" = 1 ]; then configmeta; echo "kept - $generation"; exit 0; fi ;;
 esac
 if [ -z "$url" ]; then configmeta; echo "skipped - $generation"; exit 0; fi
-case $s in
-  "$container="?*) ;;
-  *)
-    p=; read -r p 2> /dev/null < "$guest/configure.problem"
-    [ "$p" = "$container" ] || begin configure "$container.$attempt" work ;;
-esac
+is_done configure "$container" || begin configure "$container.$attempt" work "$container"
 await configure "$container" "$seconds" "$generation"
 """
 )
@@ -151,11 +158,7 @@ write_configmeta <<'@END@' || { echo "failed configmeta.json cannot be written";
 @CONFIGMETA@
 @END@
 [ "$reconnect" = 1 ] || { echo "exited 0 $generation"; exit 0; }
-s=; read -r s 2> /dev/null < "$guest/reconnect.status"
-case $s in
-  "$key="?*) ;;
-  *) begin reconnect "$key" work ;;
-esac
+is_done reconnect "$key" || begin reconnect "$key" work "$key"
 await reconnect "$key" "$seconds" "$generation"
 """
 )
@@ -169,11 +172,7 @@ work() {
   # No argument has a blank in it: names, numbers and lists with commas.
   call notify "$key" $arguments
 }
-s=; read -r s 2> /dev/null < "$guest/notify.status"
-case $s in
-  "$key="?*) ;;
-  *) begin notify "$key" work ;;
-esac
+is_done notify "$key" || begin notify "$key" work "$key"
 await notify "$key" "$seconds" -
 """
 )

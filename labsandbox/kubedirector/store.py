@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 
+from labsandbox import whole
 from labsandbox.client import Client, Informer, Resource
 from labsandbox.client.resources import (
     CONFIGMAPS,
@@ -26,7 +27,7 @@ from labsandbox.kubedirector.model import LABEL_CLUSTER, Object, labels_of
 
 WHOLE = (KDCLUSTERS, KDAPPS, KDCONFIGS, KDSTATUSBACKUPS, CONFIGMAPS, SECRETS)
 OF_CLUSTERS = (PODS, SERVICES, STATEFULSETS)
-_GRAVES = 5000
+_MOST_TOMBSTONES = 5000
 
 Listener = Callable[[Resource, str, Object | None, Object], None]
 Key = tuple[Resource, str, str]
@@ -39,7 +40,7 @@ class Store:
         self.listeners: list[Listener] = []
         self._objects: dict[Resource, dict[tuple[str, str], Object]] = {}
         self._members: dict[tuple[Resource, str, str], dict[str, Object]] = {}
-        self._graves: OrderedDict[Key, int] = OrderedDict()
+        self._tombstones: OrderedDict[Key, int] = OrderedDict()
         self._informers = [Informer(client, resource) for resource in WHOLE]
         self._informers += [
             Informer(client, resource, labels=LABEL_CLUSTER) for resource in OF_CLUSTERS
@@ -79,7 +80,7 @@ class Store:
         known = self.get(resource, namespace, name)
         if known is not None and version < _version(known):
             return False
-        if version <= self._graves.get((resource, namespace, name), -1):
+        if version <= self._tombstones.get((resource, namespace, name), -1):
             return False
         self._objects.setdefault(resource, {})[namespace, name] = obj
         cluster = labels_of(obj).get(LABEL_CLUSTER)
@@ -95,9 +96,9 @@ class Store:
         is_other = known is not None and known["metadata"].get("uid") != obj["metadata"].get("uid")
         if is_other and known is not None and _version(known) > version:
             return False
-        self._graves[resource, namespace, name] = version
-        while len(self._graves) > _GRAVES:
-            self._graves.popitem(last=False)
+        self._tombstones[resource, namespace, name] = version
+        while len(self._tombstones) > _MOST_TOMBSTONES:
+            self._tombstones.popitem(last=False)
         self._objects.get(resource, {}).pop((namespace, name), None)
         cluster = labels_of(known or obj).get(LABEL_CLUSTER, "")
         siblings = self._members.get((resource, namespace, cluster))
@@ -124,4 +125,4 @@ class Store:
 def _version(obj: Object) -> int:
     """Return the resourceVersion as a number; without numbers the latest to arrive wins."""
     text = obj["metadata"].get("resourceVersion") or "0"
-    return int(text) if text.isdigit() else 0
+    return whole.read(text)

@@ -6,7 +6,7 @@ import shlex
 from dataclasses import dataclass, field
 
 from labsandbox.kubedirector import app as apps
-from labsandbox.kubedirector.model import Object, Settings
+from labsandbox.kubedirector.model import GlobalConfig, Object
 
 CLAIM = "p"
 _BLOCK = "b"
@@ -46,7 +46,7 @@ class Mounts:
         self.mounts.append(mount)
 
 
-def make(app: Object, role: Object, settings: Settings) -> Mounts:
+def make(app: Object, role: Object, settings: GlobalConfig) -> Mounts:
     """Return the volumes and mounts of a role's members."""
     found = Mounts()
     if role.get("storage"):
@@ -84,7 +84,7 @@ def make(app: Object, role: Object, settings: Settings) -> Mounts:
     return found
 
 
-def system_paths(app: Object, role: Object, settings: Settings) -> set[str]:
+def system_paths(app: Object, role: Object, settings: GlobalConfig) -> set[str]:
     """Return the mount paths that a volume projection must not take."""
     taken = {
         mount["mountPath"]

@@ -17,6 +17,7 @@ from labsandbox.kubedirector.admission.cluster import judge_cluster, judge_early
 from labsandbox.kubedirector.admission.config import judge_claim, judge_config
 from labsandbox.kubedirector.admission.gather import Gatherer
 from labsandbox.kubedirector.admission.guard import Codes
+from labsandbox.kubedirector.admission.shape import faults
 from labsandbox.kubedirector.admission.verdict import Request, Verdict
 from labsandbox.kubedirector.install import PATH
 from labsandbox.kubedirector.model import Object
@@ -57,6 +58,11 @@ class Webhook:
         """Return the verdict on the request of an AdmissionReview."""
         request = Request.from_review(body)
         kind = body["kind"]["kind"]
+        if request.operation in ("CREATE", "UPDATE"):
+            parts = ("status",) if request.subresource == "status" else ("spec", "status")
+            if wrong := faults(kind, request.obj, *parts):
+                hint = f"`kubectl explain {kind.lower()}` shows what belongs there."
+                return Verdict([f"{', '.join(wrong)}. {hint}"])
         if kind == "KubeDirectorCluster":
             early = judge_early(request, self.codes)
             if early is not None:
@@ -67,25 +73,36 @@ class Webhook:
         if kind == "KubeDirectorConfig":
             world = await self.gatherer.for_config(request)
             verdict = judge_config(request, world, self.codes)
-            if request.subresource == "status" and not verdict.errors and not request.dry_run:
-                self.codes.use(request.obj["metadata"].get("uid", ""))
+            if request.subresource == "status":
                 verdict.patches = []
             return verdict
         if kind == "PersistentVolumeClaim":
             return judge_claim(request, self.gatherer.for_claim(request))
         return Verdict()
 
+    async def answer(self, body: Object) -> Verdict:
+        """Judge a request; whatever it holds, there is a verdict."""
+        try:
+            return await self.judge(body)
+        except (ClientError, aiohttp.ClientError, OSError, TimeoutError) as error:
+            return Verdict([f"KubeDirector could not look up what it has to check: {error}"])
+        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+            log.exception("%s %s cannot be judged", body["kind"]["kind"], body.get("name"))
+            what = f"{type(error).__name__}: {error}"
+            return Verdict(
+                [
+                    f"KubeDirector cannot judge this object ({what}). This is a bug in labsandbox; "
+                    "please report it with the output of `labsandbox logs`."
+                ]
+            )
+
     async def _validate(self, request: web.Request) -> web.Response:
         review = orjson.loads(await request.read())
         body = review["request"]
-        try:
-            verdict = await self.judge(body)
-        except (ClientError, aiohttp.ClientError, OSError, TimeoutError) as error:
-            verdict = Verdict([f"KubeDirector could not look up what it has to check: {error}"])
         answer = {
             "apiVersion": review["apiVersion"],
             "kind": "AdmissionReview",
-            "response": make_response(body["uid"], verdict),
+            "response": make_response(body["uid"], await self.answer(body)),
         }
         return web.json_response(answer, dumps=lambda value: orjson.dumps(value).decode())
 

@@ -150,7 +150,10 @@ class Worker:
         if plan.status is not None and plan.status != cluster.get("status"):
             code = plan.status["generationUID"] = str(uuid.uuid4())
             self.codes.expect(cluster["metadata"]["uid"], code)
-            cluster = await self.actor.write_status(cluster, plan.status)
+            try:
+                cluster = await self.actor.write_status(cluster, plan.status)
+            finally:
+                self.codes.spend(cluster["metadata"]["uid"])
             self._dirty.add(key)
         kept = self._reports.get(key, {})
         for pod, report in reports.items():

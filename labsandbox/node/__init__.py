@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from labsandbox.client import Client
-    from labsandbox.node.agent import Settings
+    from labsandbox.node.settings import NodeSettings
 
 __all__ = ["client_environment", "run", "stop"]
 
 
-async def run(client: Client, state: Path, settings: Settings | None = None) -> None:
+async def run(client: Client, state: Path, settings: NodeSettings | None = None) -> None:
     """Run the node agent until cancelled; its pods go on running."""
     # Imported here because the keeper imports this package and has to stay small.
     from labsandbox.node import agent
@@ -24,9 +24,11 @@ async def stop(state: Path) -> None:
     """End every process of every pod, and the keeper, whoever started them and when."""
     import asyncio
 
-    from labsandbox.node import agent, processes
+    from labsandbox.node import agent, processes, shm, tmpdir
 
     await asyncio.to_thread(processes.kill_node, agent.mark_of(state))
+    await asyncio.to_thread(tmpdir.remove, Path(state).resolve())
+    await asyncio.to_thread(shm.remove, agent.mark_of(state))
 
 
 def client_environment(state: Path) -> dict[str, str]:

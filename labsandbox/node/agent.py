@@ -8,7 +8,6 @@ import hashlib
 import logging
 import os
 import ssl
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -25,34 +24,37 @@ from labsandbox.node import (
     records,
     registration,
     resolver,
+    shm,
+    storage,
+    tmpdir,
 )
 from labsandbox.node.events import Recorder
 from labsandbox.node.images import Images
 from labsandbox.node.objects import Objects
 from labsandbox.node.pod import PodWorker
 from labsandbox.node.records import RUNNING
+from labsandbox.node.roles import Pod
 from labsandbox.node.scheduler import Scheduler
 from labsandbox.node.server import Server
+from labsandbox.node.settings import NodeSettings
 from labsandbox.node.supervisor import KeeperError, Supervisor
 from labsandbox.node.tokens import Tokens
+from labsandbox.node.usage import Usage
 
 log = logging.getLogger(__name__)
 
 Object = dict[str, Any]
 
-_REPOSITORY = Path(__file__).resolve().parents[2]
+_FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 60.0
 
 
-@dataclass(frozen=True)
-class Settings:
-    """What may be chosen about a node."""
-
-    name: str = "laptop"
-    images: Path = _REPOSITORY / "catalog" / "images.toml"
-    is_scheduling: bool = True
-    allocatable: dict[str, str] = field(default_factory=dict)
-    allowed_host_paths: tuple[Path, ...] = ()
-    client_ca: Path | None = None
+def cause_of(error: BaseException) -> str:
+    """Return what an error says; of several at once, the first."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    if isinstance(error, OSError | KeeperError | MemoryError):
+        return f"The pod cannot be kept: {str(error) or type(error).__name__}"
+    return f"This is a bug in labsandbox; please report it with `labsandbox logs`: {error!r}"
 
 
 def mark_of(state: Path) -> str:
@@ -63,7 +65,7 @@ def mark_of(state: Path) -> str:
 class Agent:
     """One node."""
 
-    def __init__(self, client: Client, state: Path, settings: Settings) -> None:
+    def __init__(self, client: Client, state: Path, settings: NodeSettings) -> None:
         self.client, self.state, self.settings = client, state.resolve(), settings
         self.name = settings.name
         self.folder = self.state / "node"
@@ -76,6 +78,7 @@ class Agent:
         self.supervisor = Supervisor(self.folder, mark_of(state))
         self.supervisor.on_new_keeper = self._adopt_all
         self.workers: dict[str, PodWorker] = {}
+        self.usage = Usage(self)
         self.allowed_host_paths = list(settings.allowed_host_paths)
         self.capacity = registration.capacity()
         server = urlsplit(client.access.server)
@@ -91,6 +94,7 @@ class Agent:
         self.resolver = resolver.Resolver(self.state, self.pods, self.objects.service_objects)
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._subnet = 0
+        self.has_view = False
         self._hint = addresses.FIRST
 
     def probe_tls(self) -> ssl.SSLContext:
@@ -106,9 +110,13 @@ class Agent:
             {"op": "claim", "subnets": addresses.candidates(self.state)}
         )
         if answer["subnet"] is None:
-            raise KeeperError("All 256 pod subnets of this machine are in use by other sandboxes.")
+            raise KeeperError(
+                f"All {addresses.count()} pod subnets of this machine are in use by other "
+                "sandboxes; end one with `labsandbox down --state ITS_FOLDER`."
+            )
         self._subnet = answer["subnet"]
-        server = Server(self)
+        self.has_view = bool(answer.get("view"))  # not from a keeper of an earlier release
+        server = Server(self, self.usage)
         port = await server.start()
         try:
             async with asyncio.TaskGroup() as group:
@@ -119,8 +127,10 @@ class Agent:
                 await self._follow_objects()
                 self.pods.listeners.append(self._take)
                 await self.pods.start()
-                await self._remove_strangers()
+                await self._remove_orphans()
                 group.create_task(memory.watch(self), name="memory limits")
+                group.create_task(storage.watch(self), name="storage limits")
+                group.create_task(self.usage.run(), name="usage of containers")
                 group.create_task(self.resolver.run(), name="names")
                 if self.settings.is_scheduling:
                     scheduler = Scheduler(self.client, self.pods)
@@ -162,38 +172,44 @@ class Agent:
             self._tasks[uid] = asyncio.create_task(self._work(worker), name=f"pod {name}")
 
     async def _work(self, worker: PodWorker) -> None:
+        """Keep one pod to its end; whatever goes wrong with it is said, and tried again later."""
+        pause = _FIRST_PAUSE
         while True:
             try:
                 await worker.run()
                 return
-            except (OSError, KeeperError):
+            except Exception as error:
                 log.exception("pod %s", worker.record.name)
-                await asyncio.sleep(1)
+                worker.event("Warning", "FailedSync", f"{cause_of(error)}; again in {pause:.0f} s")
+                await asyncio.sleep(pause)
+                pause = min(pause * 2, _LONGEST_PAUSE)
 
     def _vanish(self, uid: str) -> None:
         if uid in self.workers:
             self.workers[uid].vanish()
         self._tasks = {u: task for u, task in self._tasks.items() if not task.done()}
 
-    def forget(self, worker: PodWorker) -> None:
+    def forget(self, worker: Pod) -> None:
         """Drop a pod that is gone."""
         self.workers.pop(worker.uid, None)
         self.tokens.forget(worker.uid)
 
-    async def _remove_strangers(self) -> None:
+    async def _remove_orphans(self) -> None:
         """End what belongs to pods the API no longer knows."""
-        strangers = [f for f in self.pods_folder.iterdir() if f.name not in self.workers]
-        for folder in strangers:
+        orphans = [f for f in self.pods_folder.iterdir() if f.name not in self.workers]
+        for folder in orphans:
             record = records.load(folder)
             for container in record.containers.values() if record else ():
                 if record and container.attempt >= 0:
                     await asyncio.to_thread(
                         processes.kill_members,
                         container.identifier(record.uid),
-                        container.pid or -2,
+                        container.first,
                         str(folder),
                     )
-        await mounting.remove_trees(strangers)
+            await asyncio.to_thread(tmpdir.remove, folder)
+            await asyncio.to_thread(shm.remove, self.surroundings.mark, folder.name)
+        await mounting.remove_trees(orphans)
 
     async def _adopt_all(self) -> None:
         await self.supervisor.ask({"op": "claim", "subnets": [self._subnet]})
@@ -214,7 +230,7 @@ class Agent:
         return address
 
 
-async def run(client: Client, state: Path, settings: Settings | None = None) -> None:
+async def run(client: Client, state: Path, settings: NodeSettings | None = None) -> None:
     """Run the node agent until cancelled; its pods go on running."""
     os.umask(os.umask(0o022) | 0o022)
-    await Agent(client, Path(state), settings or Settings()).run()
+    await Agent(client, Path(state), settings or NodeSettings()).run()

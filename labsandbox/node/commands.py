@@ -5,12 +5,10 @@ from __future__ import annotations
 import asyncio
 import itertools
 import os
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from labsandbox.node import launch, processes
-
-if TYPE_CHECKING:
-    from labsandbox.node.container import Runner
+from labsandbox.node.roles import Container
 
 Object = dict[str, Any]
 
@@ -20,7 +18,7 @@ _numbers = itertools.count(1)
 class Command:
     """A started command: its process and its end."""
 
-    def __init__(self, runner: Runner, identifier: str, pid: int) -> None:
+    def __init__(self, runner: Container, identifier: str, pid: int) -> None:
         self.runner, self.identifier, self.pid = runner, identifier, pid
         self.end: asyncio.Future[Object] = runner.pod.agent.supervisor.exit_of(identifier)
 
@@ -36,11 +34,11 @@ class Command:
 
 
 async def start(
-    runner: Runner, argv: list[str], descriptors: tuple[int, int, int], tty: bool = False
+    runner: Container, argv: list[str], descriptors: tuple[int, int, int], tty: bool = False
 ) -> Command:
     """Start a command with these as its standard streams; the caller still closes them."""
     identifier = f"{runner.identifier}/exec-{os.getpid()}-{next(_numbers)}"
-    cwd = launch.working_folder(runner.spec, runner.place.root)
+    cwd = launch.working_folder(runner.spec, runner.place.root, runner.mounts)
     spec = runner.spec_for(identifier, argv, cwd)
     spec["tty"] = tty
     if tty:
@@ -73,7 +71,7 @@ async def read_pipe(number: int, limit: int) -> bytes:
 
 
 async def run(
-    runner: Runner, argv: list[str], seconds: float, limit: int = 10240
+    runner: Container, argv: list[str], seconds: float, limit: int = 10240
 ) -> tuple[int, str]:
     """Run a command to its end; return exit code and output. TimeoutError kills it."""
     reading, writing = os.pipe()

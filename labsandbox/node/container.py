@@ -10,19 +10,19 @@ import logging
 import os
 import signal
 import time
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from labsandbox.node import launch, processes, restart
+from labsandbox import tree
+from labsandbox.node import guard, launch, processes, restart, termination, volumes
 from labsandbox.node.environment import ConfigError
 from labsandbox.node.images import Image, UnknownImage
-from labsandbox.node.launch import CannotRun, Place
+from labsandbox.node.launch import CannotRun, ContainerFolder
 from labsandbox.node.probes import Prober
 from labsandbox.node.records import RUNNING, TERMINATED, WAITING, Ending, Record
+from labsandbox.node.roles import Pod
 from labsandbox.node.supervisor import KeeperError
 from labsandbox.node.volumes import Mount, MountError, mounts_of
-
-if TYPE_CHECKING:
-    from labsandbox.node.pod import PodWorker
+from labsandbox.tree import Route
 
 log = logging.getLogger(__name__)
 
@@ -41,10 +41,10 @@ _RETRY_SECONDS = 5.0
 class Runner:
     """One container's life within its pod."""
 
-    def __init__(self, pod: PodWorker, spec: Object, record: Record) -> None:
+    def __init__(self, pod: Pod, spec: Object, record: Record) -> None:
         self.pod, self.spec, self.record = pod, spec, record
         self.name: str = spec["name"]
-        self.place = Place(pod.folder / f"c-{self.name}")
+        self.place = ContainerFolder(pod.folder / f"c-{self.name}")
         self.env: dict[str, str] = {}
         self.mounts: list[Mount] = []
         self.image = Image(spec["image"])
@@ -67,14 +67,19 @@ class Runner:
         """Return the mark of the current run."""
         return self.record.identifier(self.pod.uid)
 
+    @property
+    def is_ending(self) -> bool:
+        """Say whether the container is not to be started again: it is stopped, its pod deleted."""
+        return self.is_stopping or self.pod.is_leaving
+
     async def run(self) -> None:
         """Run until the container has ended and is not to be started again."""
         if self.record.attempt >= 0 and self.record.state != TERMINATED:
             await self._resume()
-        while not self.is_stopping:
+        while not self.is_ending:
             if self.record.state == RUNNING:
                 await self._watch_over()
-            if self.is_stopping:
+            if self.is_ending:
                 return
             if self.record.ending is not None:
                 if not restart.should_restart(self.policy, self.record.ending.code):
@@ -123,7 +128,7 @@ class Runner:
         if answer["state"] == "gone" and not future.done():
             self.pod.agent.supervisor.forget(self.identifier)
             await asyncio.to_thread(
-                processes.kill_members, self.identifier, self.record.pid, str(self.place.folder)
+                processes.kill_members, self.identifier, self.record.first, str(self.place.folder)
             )
             future.set_result(self._read_exit())
         elif answer["state"] == "adopted":
@@ -164,19 +169,12 @@ class Runner:
         )
 
     def _termination_message(self, code: int) -> str | None:
-        path = self.spec.get("terminationMessagePath") or "/dev/termination-log"
-        place = self.place.root / path.lstrip("/")
-        with contextlib.suppress(OSError):
-            if not place.is_symlink() and place.is_file():
-                text = place.read_bytes()[:4096].decode(errors="replace")
-                if text:
-                    return text
-        if code and self.spec.get("terminationMessagePolicy") == "FallbackToLogsOnError":
-            with contextlib.suppress(OSError):
-                lines = self.place.log(self.record.attempt).read_bytes()[-4096:].splitlines()
-                texts = [line.split(b" ", 3)[-1] for line in lines[-80:]]
-                return b"\n".join(texts)[-2048:].decode(errors="replace")
-        return None
+        path = str(self.spec.get("terminationMessagePath") or "/dev/termination-log")
+        route = volumes.inside(self.place.root, self.mounts, path)
+        data = tree.read_end(route, termination.LONGEST)
+        if not data and code and self.spec.get("terminationMessagePolicy") == termination.FALLBACK:
+            data = termination.last_lines(self.place.log(self.record.attempt))
+        return termination.text(data or b"", termination.share(self.pod.pod["spec"]))
 
     def _finish(self, ending: Ending) -> None:
         self.record.end(ending)
@@ -207,9 +205,10 @@ class Runner:
     async def _start(self) -> None:
         """Start the container, waiting as long as something it needs is missing."""
         pause = restart.FIRST
-        while not self.is_stopping:
+        while not self.is_ending:
             try:
-                await self._prepare()
+                with guard.attempt(self.pod.folder / f"preparing-{self.name}"):
+                    await self._prepare()
                 break
             except UnknownImage as error:
                 await self._wait_for_image(str(error), pause)
@@ -219,7 +218,7 @@ class Runner:
                 self.pod.event("Warning", "Failed", f"Error: {error}", self.name)
                 self.pod.changed()
                 await self.pod.wait_for_config(_RETRY_SECONDS)
-        if self.is_stopping:
+        if self.is_ending:
             return
         image = self.spec["image"]
         self.pod.event(
@@ -262,7 +261,7 @@ class Runner:
             self.image,
             self.place,
             agent.surroundings,
-            self.pod.twin,
+            self.pod.listen_address,
             find,
             agent.objects.services(pod["metadata"]["namespace"]),
         )
@@ -306,7 +305,7 @@ class Runner:
         await asyncio.to_thread(
             launch.prepare_root, self.place, self.image, self.mounts, record.attempt
         )
-        cwd = launch.working_folder(self.spec, self.place.root)
+        cwd = launch.working_folder(self.spec, self.place.root, self.mounts)
         argv = launch.arguments(self.spec, self.image, self.env)
         spec = self.spec_for(self.identifier, argv, cwd)
         spec |= {
@@ -322,12 +321,20 @@ class Runner:
         self.pod.save()
         self.pod.event("Normal", "Started", f"Started container {self.name}", self.name)
 
-    def spec_for(self, identifier: str, argv: list[str], cwd: str) -> Object:
+    def spec_for(self, identifier: str, argv: list[str], cwd: Route) -> Object:
         """Return a request to start something with this container's view of the world."""
         env = launch.marked(self.env, self.pod.agent.surroundings, self.identifier)
         around = self.pod.agent.surroundings
         return launch.make_spec(
-            identifier, argv, env, cwd, self.place, self.mounts, around, self.image
+            identifier,
+            argv,
+            env,
+            cwd,
+            self.place,
+            self.mounts,
+            around,
+            self.image,
+            self.pod.shm,
         )
 
     def _fail(self, message: str, code: int) -> None:
@@ -350,8 +357,15 @@ class Runner:
             self.prober.stop()
         self._finish(self._ending(outcome))
 
+    def end_all(self) -> None:
+        """Kill whatever is left of the container, also what nobody watches over."""
+        if self.record.attempt >= 0:
+            processes.kill_members(self.identifier, self.record.first, str(self.place.folder))
+
     async def stop(self, grace: float, why: str | None = None) -> None:
         """End the running container: preStop hook, SIGTERM, and after the grace SIGKILL."""
+        if self.record.state == RUNNING and self._future is None:
+            await self.adopt()  # An agent that begins with the end of a pod has not met it yet.
         future = self._future
         if self.record.state != RUNNING or future is None:
             return
@@ -368,7 +382,7 @@ class Runner:
             await asyncio.wait([future], timeout=max(0, deadline - time.monotonic()))
         if not future.done():
             await asyncio.to_thread(
-                processes.kill_members, self.identifier, self.record.pid, str(self.place.folder)
+                processes.kill_members, self.identifier, self.record.first, str(self.place.folder)
             )
             await asyncio.wait([future], timeout=10)
         if self.record.state == RUNNING and self.is_stopping:

@@ -15,20 +15,50 @@ Find = Callable[[str, str], Object | None]  # (kind, name) -> object of the pod'
 
 _REFERENCE = re.compile(r"\$\$|\$\(([-._a-zA-Z][-._a-zA-Z0-9]*)\)")
 _NAME = re.compile(r"[-._a-zA-Z][-._a-zA-Z0-9]*\Z")
+# What the kernel takes as a program's environment is about twice as much.
+MOST_BYTES = 1 << 20
 _KINDS = {"configMap": "ConfigMap", "secret": "Secret"}
+_MOST_MEMORY = Decimal(1 << 62)  # An amount may have a million digits.
 
 
 class ConfigError(Exception):
     """Something the pod refers to is not there; kubectl shows CreateContainerConfigError."""
 
 
-def expand(text: str, values: dict[str, str]) -> str:
+class Budget:
+    """How much text may still be made: a reference to a reference doubles with each step."""
+
+    def __init__(self, what: str, size: int = MOST_BYTES) -> None:
+        self.what, self.left = what, size
+
+    def spend(self, size: int) -> None:
+        """Take note of some text; raise ConfigError when it is more than was left."""
+        self.left -= size
+        if self.left < 0:
+            raise ConfigError(
+                f"{self.what} is larger than {MOST_BYTES >> 20} MB with all $(NAME) replaced; "
+                "shorten the values"
+            )
+
+
+def memory_limit(container: Object) -> int | None:
+    """Return a container's memory limit in bytes."""
+    limits = (container.get("resources") or {}).get("limits") or {}
+    if "memory" not in limits:
+        return None
+    return int(min(quantity.amount(limits["memory"]), _MOST_MEMORY))
+
+
+def expand(text: str, values: dict[str, str], budget: Budget | None = None) -> str:
     """Replace $(NAME) by its value; $$ is a dollar sign, unknown names stay as they are."""
+    bound = budget or Budget("the text")
 
     def one(match: re.Match[str]) -> str:
         if match[0] == "$$":
             return "$"
-        return values.get(match[1], match[0])
+        value = values.get(match[1], match[0])
+        bound.spend(len(value))
+        return value
 
     return _REFERENCE.sub(one, text)
 
@@ -44,7 +74,8 @@ def command_line(
         words = [*entrypoint, *args]
     else:
         return [*entrypoint, *arguments]
-    return [expand(word, env) for word in words]
+    budget = Budget("the command line")
+    return [expand(word, env, budget) for word in words]
 
 
 def build(
@@ -52,11 +83,16 @@ def build(
 ) -> dict[str, str]:
     """Return the environment: base, then envFrom, then env, each able to refer to what is above."""
     values = dict(base)
+    budget = Budget("the environment")
+    budget.spend(sum(len(name) + len(value) for name, value in base.items()))
     for source in container.get("envFrom") or []:
-        values |= _from_source(source, find)
+        found = _from_source(source, find)
+        budget.spend(sum(len(name) + len(value) for name, value in found.items()))
+        values |= found
     for entry in container.get("env") or []:
-        value = _value(entry, pod, container, values, find, allocatable)
+        value = _value(entry, pod, container, values, find, allocatable, budget)
         if value is not None:
+            budget.spend(len(entry["name"]) + len(value))
             values[entry["name"]] = value
     return values
 
@@ -82,6 +118,15 @@ def texts(obj: Object) -> dict[str, str]:
     return {key: value.decode(errors="replace") for key, value in contents(obj).items()}
 
 
+def text_of(obj: Object, key: str) -> str | None:
+    """Return the text of one key of a ConfigMap or Secret; None when it is not there."""
+    for word in ("data", "binaryData"):
+        if key in (obj.get(word) or {}):
+            part = {"kind": obj.get("kind"), word: {key: obj[word][key]}}
+            return texts(part)[key]
+    return None
+
+
 def contents(obj: Object) -> dict[str, bytes]:
     """Return the bytes of a ConfigMap's or Secret's keys."""
     if obj.get("kind") == "Secret":
@@ -98,10 +143,11 @@ def _value(
     values: dict[str, str],
     find: Find,
     allocatable: dict[str, str],
+    budget: Budget,
 ) -> str | None:
     source = entry.get("valueFrom")
     if not source:
-        return expand(entry.get("value", ""), values)
+        return expand(entry.get("value", ""), values, budget)
     if "fieldRef" in source:
         return field(pod, source["fieldRef"]["fieldPath"])
     if "resourceFieldRef" in source:
@@ -111,8 +157,9 @@ def _value(
         if reference is None:
             continue
         found = find(kind, reference["name"])
-        if found is not None and reference["key"] in texts(found):
-            return texts(found)[reference["key"]]
+        text = text_of(found, reference["key"]) if found is not None else None
+        if text is not None:
+            return text
         if reference.get("optional"):
             return None
         if found is None:

@@ -67,6 +67,9 @@ class Recorder:
                         break
                 except (ClientError, aiohttp.ClientError, OSError, TimeoutError):
                     pass
+                except Exception:
+                    log.exception("event %s cannot be sent", event["reason"])
+                    break
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, 5)
 

@@ -21,10 +21,11 @@ def _read():
         found = {}
         with open(_HOSTS, encoding="utf-8") as file:
             for line in file:
+                line, _, ports = line.partition("#")
                 address, *names = line.split()
                 for name in names:
                     if name.endswith(_DOMAIN):
-                        found.setdefault(name, []).append(address)
+                        found.setdefault(name, []).append((address, ports.strip()))
         _cache[:] = [changed, found]
     return _cache[1]
 
@@ -55,9 +56,17 @@ def getaddrinfo(host, port, family=0, type=0, proto=0, flags=0):
     if not addresses:
         return _original(host, port, family, type, proto, flags)
     found = []
-    for address in addresses:
-        found += _original(address, port, family, type, proto, flags)
+    for address, ports in addresses:
+        found += _original(address, _shift(port, ports), family, type, proto, flags)
     return found
+
+
+def _shift(port, ports):
+    """Return the port of this machine, where pods have ports of a shared address."""
+    if not ports or not str(port).isdigit() or not 0 < int(port) < 32768:
+        return port
+    first, count = map(int, ports.split("/"))
+    return first + int(port) % count
 
 
 def _chain():

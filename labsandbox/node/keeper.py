@@ -27,6 +27,7 @@ Protocol (unix SEQPACKET, one JSON object a packet, `seq` repeated in the answer
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import errno
 import fcntl
@@ -41,13 +42,16 @@ import termios
 import time
 from typing import Any
 
-from labsandbox.node import key, landlock, processes
+from labsandbox import bounds, files
+from labsandbox.node import fence, key, processes, view
 from labsandbox.node.journal import Log, Pump
 
 Message = dict[str, Any]
 
 _PR_SET_CHILD_SUBREAPER = 36
 _PACKET = 64 * 1024
+_SWEEP_SECONDS = 1.0
+_MOST_BYTES = 512 << 20
 
 
 class Keeper:
@@ -57,14 +61,16 @@ class Keeper:
         self.folder = folder
         self.poll = select.epoll()
         self.key = key.make(folder)
-        self.strangers: dict[int, socket.socket] = {}  # have not shown the key yet
+        self.unauthenticated: dict[int, socket.socket] = {}  # have not shown the key yet
         self.clients: dict[int, socket.socket] = {}
         self.pumps: dict[int, Pump] = {}
         self.containers: dict[int, Message] = {}  # by process id
         self.commands: dict[int, str] = {}  # exec: process id -> id
         self.watched: dict[int, Message] = {}  # adopted: pidfd -> container
         self.claim: tuple[int, socket.socket] | None = None
+        self.has_view = view.is_possible()
         self.is_running = True
+        self._swept = 0.0
         _, self.files_limit = resource.getrlimit(resource.RLIMIT_NOFILE)
         self.child_limits = resource.getrlimit(resource.RLIMIT_NOFILE)
 
@@ -75,15 +81,17 @@ class Keeper:
         self.poll.register(listener.fileno(), select.EPOLLIN)
         self.poll.register(wakeup, select.EPOLLIN)
         while self.is_running:
-            for number, _ in self.poll.poll():
+            events = self.poll.poll(_SWEEP_SECONDS if self.containers or self.watched else None)
+            self._end_orphans()
+            for number, _ in events:
                 if number == listener.fileno():
                     client, _ = listener.accept()
-                    self.strangers[client.fileno()] = client
+                    self.unauthenticated[client.fileno()] = client
                     self.poll.register(client.fileno(), select.EPOLLIN)
                 elif number == wakeup:
                     os.read(wakeup, 4096)
                     self._reap()
-                elif number in self.strangers:
+                elif number in self.unauthenticated:
                     self._greet(number)
                 elif number in self.clients:
                     self._receive(number)
@@ -91,6 +99,19 @@ class Keeper:
                     self._pump(number)
                 elif number in self.watched:
                     self._lose(number)
+
+    def _end_orphans(self) -> None:
+        """End children that nobody started and that no mark joins to a container."""
+        now = time.monotonic()
+        if now - self._swept < _SWEEP_SECONDS:
+            return
+        self._swept = now
+        bounds.check()
+        for pid in processes.children(os.getpid()):
+            is_ours = pid in self.containers or pid in self.commands
+            if not is_ours and not processes.is_marked(pid):
+                print(f"ended process {pid}: it belongs to no container", file=sys.stderr)
+                processes.send(processes.descendants(pid), signal.SIGKILL)
 
     def _listen(self) -> socket.socket:
         path = os.path.join(self.folder, "keeper.sock")
@@ -115,16 +136,16 @@ class Keeper:
 
     def _greet(self, number: int) -> None:
         """Let in who shows the key; nobody else is listened to."""
-        stranger = self.strangers.pop(number)
+        client = self.unauthenticated.pop(number)
         try:
-            packet = stranger.recv(_PACKET)
+            packet = client.recv(_PACKET)
         except OSError:
             packet = b""
         if key.is_shown(packet, self.key):
-            self.clients[number] = stranger
+            self.clients[number] = client
             return
         self.poll.unregister(number)
-        stranger.close()
+        client.close()
 
     def _receive(self, number: int) -> None:
         client = self.clients[number]
@@ -224,7 +245,7 @@ class Keeper:
                     continue
                 self.claim = (subnet, flag)
                 break
-        return {"subnet": self.claim[0] if self.claim else None}
+        return {"subnet": self.claim[0] if self.claim else None, "view": self.has_view}
 
     def _do_quit(self, message: Message, _: list[int]) -> Message:
         self.is_running = False
@@ -238,14 +259,11 @@ class Keeper:
         terminal: bool = False,
     ) -> int:
         """Start a process; raise OSError with the cause when it cannot be executed."""
-        ruleset = landlock.create(spec["read"], spec["write"]) if spec.get("confine") else None
         failure, failed = os.pipe2(os.O_CLOEXEC)
         pid = os.fork()
         if pid == 0:
-            _become(spec, streams, hold or [], terminal, ruleset, failed, self.child_limits)
+            _become(spec, streams, hold or [], terminal, self.has_view, failed, self.child_limits)
         os.close(failed)
-        if ruleset is not None:
-            os.close(ruleset)
         with os.fdopen(failure, "rb") as file:
             said = file.read()
         if said:
@@ -292,19 +310,15 @@ class Keeper:
         self._finish(self.watched.pop(number), {"code": None, "signal": None})
 
     def _finish(self, container: Message, outcome: Message) -> None:
-        processes.kill_members(container["id"], container["pid"], container["folder"])
+        first = (container["pid"], container["start"] or 0)
+        processes.kill_members(container["id"], first, container["folder"])
         for number in [n for n, pump in self.pumps.items() if pump.owner == container["id"]]:
             while self.pumps[number].read(once=True):
                 pass
             self._end_pump(number)
         outcome = {**outcome, "finished": time.time()}
-        temporary = container["exit"] + ".new"
-        try:
-            with open(temporary, "w") as file:
-                json.dump(outcome, file)
-            os.replace(temporary, container["exit"])
-        except OSError:
-            pass  # The pod's folder was removed meanwhile: nobody asks any more.
+        with contextlib.suppress(OSError):  # The pod's folder is gone: nobody asks any more.
+            files.replace(container["exit"], json.dumps(outcome))
         self._tell({"event": "exit", "id": container["id"], **outcome})
 
 
@@ -324,7 +338,7 @@ def _become(
     streams: list[int],
     hold: list[int],
     terminal: bool,
-    ruleset: int | None,
+    has_view: bool,
     failed: int,
     limits: tuple[int, int],
 ) -> None:
@@ -350,29 +364,18 @@ def _become(
             fcntl.ioctl(0, termios.TIOCSCTTY, 0)
         os.umask(0o022)
         resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+        bounds.release()
+        processes.stamp(spec["env"])
         for name, value in spec.get("limits", {}).items():
             resource.setrlimit(getattr(resource, name), (value, value))
-        _prefer_as_victim()
-        landlock.drop_capabilities()
-        where = f"{spec['cwd']}: "
-        os.chdir(spec["cwd"])
-        if ruleset is not None:
-            landlock.enter(ruleset)
+        where = f"{'/'.join(spec['cwd'])}: "
+        fence.enter(spec, has_view)
         where = f"{spec['argv'][0]}: "
         os.execve(spec["program"], spec["argv"], spec["env"])
     except OSError as error:
         os.write(failed, f"{error.errno or errno.EIO} {where}".encode())
     finally:
         os._exit(127)
-
-
-def _prefer_as_victim() -> None:
-    """When the machine runs out of memory, let the kernel take a pod and not the desktop."""
-    try:
-        with open("/proc/self/oom_score_adj", "w") as file:
-            file.write("900")
-    except OSError:
-        return
 
 
 def main(folder: str) -> None:
@@ -387,7 +390,10 @@ def main(folder: str) -> None:
     ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     keeper = Keeper(folder)
     resource.setrlimit(resource.RLIMIT_NOFILE, (keeper.files_limit, keeper.files_limit))
-    keeper.serve()
+    bounds.protect(_MOST_BYTES)
+    # At its bound it ends: the agent starts another one, which takes over containers and pipes.
+    with bounds.ending():
+        keeper.serve()
 
 
 if __name__ == "__main__":

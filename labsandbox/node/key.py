@@ -6,6 +6,8 @@ import json
 import os
 from _operator import _compare_digest  # hmac's own; hmac itself would load OpenSSL
 
+from labsandbox import files
+
 _NAME = "keeper.key"
 
 
@@ -13,10 +15,7 @@ def make(folder: str) -> str:
     """Return the key of a node's folder; made at first start, kept ever after."""
     path = os.path.join(folder, _NAME)
     if not os.path.exists(path):
-        descriptor = os.open(path + ".new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(descriptor, "w") as file:
-            file.write(os.urandom(32).hex())
-        os.replace(path + ".new", path)
+        files.replace(path, os.urandom(32).hex(), 0o600)
     with open(path) as file:
         return file.read()
 

@@ -9,9 +9,9 @@ Also a program, for whoever confines something that is no pod:
     python -m labsandbox.node.landlock --abi
 
 It becomes the command, or ends with 3 and a sentence where the kernel cannot confine it. `--tight`
-also takes every capability away, and the sockets and calls through which a confined program could
-ask an unconfined one to act for it (`syscalls.py`): right for a person's programs, too much for
-some images of pods.
+also takes every capability away, the sockets and calls through which a confined program could ask
+an unconfined one to act for it (`syscalls.py`), and the modes and owners of all files that are not
+its own (`view.py`, where the machine lets).
 """
 
 from __future__ import annotations
@@ -21,17 +21,23 @@ import os
 import stat
 import struct
 import sys
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
+
+from labsandbox import tree
 
 _CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446
 _PR_SET_NO_NEW_PRIVS, _PR_CAPBSET_DROP = 38, 24
-# What container runtimes leave to root in a container: chown, dac_override, fowner, fsetid, kill,
-# setgid, setuid, setpcap, net_bind_service, sys_chroot, mknod, audit_write, setfcap.
-_KEPT_CAPABILITIES = {0, 1, 3, 4, 5, 6, 7, 8, 10, 18, 27, 29, 31}
+# Of what container runtimes leave to root in a container, this alone opens no way past Landlock:
+# with mknod one makes a file that is the machine's disk, with chown, fowner, fsetid, dac_override,
+# setuid and setgid one is the owner of other people's files, whose modes Landlock does not guard.
+_KEPT_CAPABILITIES = {10}  # net_bind_service
 _LAST_CAPABILITY = 63
 
 _EXECUTE, _WRITE_FILE, _READ_FILE, _READ_DIR = 1, 2, 4, 8
+_MAKE_CHAR, _MAKE_BLOCK = 1 << 6, 1 << 11
 _REFER, _TRUNCATE, _IOCTL_DEV = 1 << 13, 1 << 14, 1 << 15
+TRUNCATE = 3  # the version from which a path is cut short by those alone who may write there
+SCOPES = 6  # the version that also keeps signals and abstract sockets apart
 _SCOPE_ABSTRACT_SOCKETS, _SCOPE_SIGNALS = 1, 2
 
 _READ = _EXECUTE | _READ_FILE | _READ_DIR
@@ -64,27 +70,31 @@ def _all_access(version: int) -> int:
     return access
 
 
-def create(read: Iterable[str], write: Iterable[str]) -> int | None:
-    """Make a ruleset that allows these trees and nothing else; return its file descriptor."""
+def create(read: Iterable[str | Sequence[str]], write: Iterable[str | Sequence[str]]) -> int | None:
+    """Make a ruleset that allows these trees and nothing else; return its file descriptor.
+
+    A tree is given by its route (`labsandbox/tree.py`), and allowed is what the route leads to now,
+    whatever is put in its place later.
+    """
     version = abi()
     if not version:
         return None
     everything = _all_access(version)
-    scoped = _SCOPE_ABSTRACT_SOCKETS | _SCOPE_SIGNALS if version >= 6 else 0
+    scoped = _SCOPE_ABSTRACT_SOCKETS | _SCOPE_SIGNALS if version >= SCOPES else 0
     attributes = struct.pack("=QQQ", everything, 0, scoped)
     size = 8 if version < 4 else 16 if version < 6 else 24
     ruleset = _call(_CREATE_RULESET, attributes, ctypes.c_size_t(size), ctypes.c_uint(0))
-    for paths, access in ((read, _READ), (write, everything)):
-        for path in paths:
-            _allow(ruleset, path, access & everything)
+    for routes, access in ((read, _READ), (write, everything & ~(_MAKE_CHAR | _MAKE_BLOCK))):
+        for route in routes:
+            _allow(ruleset, route, access & everything)
     return ruleset
 
 
-def _allow(ruleset: int, path: str, access: int) -> None:
+def _allow(ruleset: int, route: Sequence[str], access: int) -> None:
     try:
-        folder = os.open(path, os.O_PATH | os.O_CLOEXEC)
+        folder = tree.open_route(route)
     except OSError:
-        return  # What does not exist needs no permission.
+        return  # What does not exist, or leads outside, gets no permission.
     try:
         if not stat.S_ISDIR(os.fstat(folder).st_mode):
             access &= _FILE_ONLY
@@ -103,8 +113,7 @@ def enter(ruleset: int) -> None:
 def drop_capabilities(kept: Collection[int] = frozenset(_KEPT_CAPABILITIES)) -> None:
     """Leave root, from its next program on, no more than a container's root has.
 
-    Some capabilities go round Landlock: with perfmon one reads any process's environment, with
-    mknod one makes a file that is the machine's disk.
+    Some capabilities go round Landlock: with perfmon one reads any process's environment.
     """
     if os.geteuid() != 0:
         return
@@ -129,7 +138,8 @@ def main(words: list[str] | None = None) -> int:
         return 0
     if not given.command:
         parser.error("Expected a command after --, found none.")
-    ruleset = create(given.read, given.write)
+    read, write = [(path,) for path in given.read], [(path,) for path in given.write]
+    ruleset = create(read, write)
     if ruleset is None:
         return _complain(
             3,
@@ -137,11 +147,16 @@ def main(words: list[str] | None = None) -> int:
             "lsm=), found none: nothing would be confined. Nothing was started.",
         )
     if given.tight:
-        from labsandbox.node import syscalls
+        from labsandbox.node import syscalls, view
 
+        if view.is_possible():
+            os.close(ruleset)
+            view.enter(write)
+            ruleset = create(read, write)
+            assert ruleset is not None
         drop_capabilities(kept=())
         enter(ruleset)
-        syscalls.refuse()
+        syscalls.refuse(truncate=True)
     else:
         drop_capabilities()
         enter(ruleset)

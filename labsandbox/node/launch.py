@@ -10,10 +10,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from labsandbox.node import confinement, images, processes, volumes
-from labsandbox.node.environment import Find, build, command_line, service_links
+from labsandbox import network, tree
+from labsandbox.node import confinement, images, processes, tmpdir, volumes
+from labsandbox.node.environment import Find, build, command_line, memory_limit, service_links
 from labsandbox.node.images import Image
-from labsandbox.node.volumes import Mount
+from labsandbox.node.volumes import Mount, MountError
+from labsandbox.tree import Route
 
 Object = dict[str, Any]
 
@@ -30,7 +32,7 @@ class CannotRun(Exception):
 
 
 @dataclass(frozen=True)
-class Place:
+class ContainerFolder:
     """The folders of one container."""
 
     folder: Path
@@ -65,20 +67,28 @@ class Surroundings:
     allocatable: dict[str, str] = field(default_factory=dict)
 
 
-def base_environment(pod: Object, place: Place, around: Surroundings, twin: str) -> dict[str, str]:
+def base_environment(
+    pod: Object,
+    place: ContainerFolder,
+    around: Surroundings,
+    listen_address: str,
+    python: str = sys.executable,
+) -> dict[str, str]:
     """Return the variables the platform sets before the image's and the pod's own."""
     root, state = str(place.root), around.state
-    beside = str(Path(sys.executable).parent)
+    beside = str(Path(python).parent)
     own_path = [f"{root}/usr/local/bin", f"{root}/usr/bin"]
     system = ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"]
-    return {
+    first = network.first_port(pod["status"].get("podIP") or "")
+    shared = {} if first is None else {"POD_LISTEN_PORTS": f"{first}/{network.SPAN}"}
+    return shared | {
         "PATH": ":".join([*own_path, beside, *system]),
         "HOME": f"{root}/root",
-        "TMPDIR": f"{root}/tmp",
+        "TMPDIR": tmpdir.make(place.root),
         "HOSTNAME": pod["spec"].get("hostname") or pod["metadata"]["name"],
         "LANG": "C.UTF-8",
         "POD_ROOT": root,
-        "POD_LISTEN_IP": twin,
+        "POD_LISTEN_IP": listen_address,
         "PROJECT_REPO": root + REPOSITORY,
         "LABSANDBOX_NAMESPACE": pod["metadata"]["namespace"],
         "PYTHONPATH": f"{state}/resolver:{state}/node/lib",
@@ -95,14 +105,17 @@ def environment(
     pod: Object,
     container: Object,
     image: Image,
-    place: Place,
+    place: ContainerFolder,
     around: Surroundings,
-    twin: str,
+    listen_address: str,
     find: Find,
     services: list[Object],
 ) -> dict[str, str]:
     """Return a container's whole environment; raise ConfigError when a source is missing."""
-    base = base_environment(pod, place, around, twin)
+    base = base_environment(pod, place, around, listen_address, image.python)
+    if (most := memory_limit(container)) is not None:
+        # Nothing else tells a program here: on a real node it asks its control group.
+        base["POD_MEMORY_LIMIT"] = str(most)
     if pod["spec"].get("enableServiceLinks", True):
         base = service_links(services) | base
     return build(pod, container, base | image.env, find, around.allocatable)
@@ -110,23 +123,42 @@ def environment(
 
 # differs: a container's own files lie below $POD_ROOT, not at /; programs written for both say
 # "${POD_ROOT:-}/path".
-def prepare_root(place: Place, image: Image, mounts: list[Mount], attempt: int) -> None:
-    """Make the container's root as the image has it, with its mounts; forget older runs."""
-    shutil.rmtree(place.root, ignore_errors=True)
-    for folder in ("tmp", "root", "etc", "dev", "var", "usr/local/bin", "opt"):
-        (place.root / folder).mkdir(parents=True, exist_ok=True)
-    images.unpack(image, place.root)
-    volumes.link(place.root, mounts)
+def prepare_root(place: ContainerFolder, image: Image, mounts: list[Mount], attempt: int) -> None:
+    """Make the container's root as the image has it, with its mounts; forget older runs.
+
+    The new root is a new folder even where the old one cannot be emptied: a program that outlived
+    its container keeps its rights on the old one and has none on this.
+    """
+    if os.path.lexists(place.root):
+        tree.remove(_put_aside(place.root))
+    try:
+        place.root.mkdir()
+        root = tree.open_route((str(place.root),))
+        try:
+            for folder in ("tmp", "root", "etc", "dev", "var", "usr/local/bin", "opt"):
+                os.close(tree.make_folders(root, folder))
+            images.unpack(image, place.root, root)
+        finally:
+            os.close(root)
+        volumes.link(place.root, mounts)
+    except (OSError, MountError) as error:
+        raise CannotRun(f"its root cannot be made: {error}", 128) from error
     for old in range(attempt - 1):
         for path in (place.log(old), Path(f"{place.log(old)}.1"), place.exit(old)):
             path.unlink(missing_ok=True)
+
+
+def _put_aside(root: Path) -> str:
+    aside = f"{root}.{os.urandom(8).hex()}"
+    os.rename(root, aside)
+    return aside
 
 
 def with_repository(mounts: list[Mount], folder: Path) -> list[Mount]:
     """Add the tenant's project repository unless the pod mounts something there itself."""
     if any(m.path == REPOSITORY or REPOSITORY.startswith(m.path + "/") for m in mounts):
         return mounts
-    return [*mounts, Mount(REPOSITORY, folder, True)]
+    return [*mounts, Mount(REPOSITORY, (str(folder),), True)]
 
 
 def find_program(name: str, root: Path, cwd: str, path: str) -> str:
@@ -145,33 +177,53 @@ def find_program(name: str, root: Path, cwd: str, path: str) -> str:
     return found
 
 
-def working_folder(container: Object, root: Path) -> str:
-    """Return the folder a container's program starts in."""
-    place = root / str(container.get("workingDir") or "").lstrip("/")
-    if not place.exists():
-        place.mkdir(parents=True)
-    return str(place)
+def working_folder(container: Object, root: Path, mounts: list[Mount]) -> Route:
+    """Return the folder a container's program starts in, made when it is missing."""
+    path = str(container.get("workingDir") or "")
+    route = volumes.inside(root, mounts, path)
+    try:
+        folder = tree.open_route(route[:-1])
+        try:
+            os.close(_open_or_make(folder, route[-1]))
+        finally:
+            os.close(folder)
+    except OSError as error:
+        raise CannotRun(
+            f"workingDir {path!r}: {error.strerror}; expected a folder inside the container", 128
+        ) from error
+    return route
+
+
+def _open_or_make(folder: int, path: str) -> int:
+    try:
+        return tree.open_at(folder, path, os.O_PATH | os.O_DIRECTORY, follow=True)
+    except FileNotFoundError:
+        return tree.make_folders(folder, path, follow=True)
 
 
 def make_spec(
     identifier: str,
     argv: list[str],
     env: dict[str, str],
-    cwd: str,
-    place: Place,
+    cwd: Route,
+    place: ContainerFolder,
     mounts: list[Mount],
     around: Surroundings,
     image: Image,
+    shm: str | None = None,
 ) -> Object:
     """Return the request to the keeper, for a container as for a command beside it."""
-    read = confinement.readable(around.state, image.read)
+    read = confinement.readable(around.state, image.read, image.python)
     return {
         "id": identifier,
-        "program": find_program(argv[0], place.root, cwd, env.get("PATH", os.defpath)),
+        "program": find_program(argv[0], place.root, "/".join(cwd), env.get("PATH", os.defpath)),
         "argv": argv,
         "env": env,
         "cwd": cwd,
         "confine": around.is_confined,
+        "sockets": bool(image.unix_sockets),
+        "shm": shm,
+        "share_shm": bool(image.shared_memory),
         "read": [*read, *confinement.mounted_readable(mounts)],
         "write": confinement.writable(place.root, place.pipes, mounts),
         "limits": {"RLIMIT_CORE": 0},

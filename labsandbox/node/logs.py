@@ -12,7 +12,7 @@ _POLL_SECONDS = 0.1
 
 
 @dataclass(frozen=True)
-class Wish:
+class LogOptions:
     """Which part of a log is wanted, and how."""
 
     tail: int | None = None
@@ -22,27 +22,27 @@ class Wish:
     is_following: bool = False
 
 
-def show(line: bytes, wish: Wish) -> bytes:
+def show(line: bytes, options: LogOptions) -> bytes:
     """Return one line of the file as it is shown, or nothing."""
     parts = line.split(b" ", 3)
     if len(parts) < 4:
         return b""
     stamp, _, mark, text = parts
-    if wish.since and stamp.decode() < wish.since:
+    if options.since and stamp.decode() < options.since:
         return b""
-    shown = stamp + b" " + text if wish.has_timestamps else text
+    shown = stamp + b" " + text if options.has_timestamps else text
     return shown if mark == b"P" else shown + b"\n"
 
 
-def select(data: bytes, wish: Wish) -> bytes:
+def select(data: bytes, options: LogOptions) -> bytes:
     """Return the wanted part of a whole log."""
     lines = data.split(b"\n")
     if lines and not lines[-1]:
         lines.pop()
-    if wish.tail is not None:
-        lines = lines[len(lines) - wish.tail :] if wish.tail < len(lines) else lines
-        lines = [] if wish.tail == 0 else lines
-    return b"".join(show(line, wish) for line in lines)
+    if options.tail is not None:
+        lines = lines[len(lines) - options.tail :] if options.tail < len(lines) else lines
+        lines = [] if options.tail == 0 else lines
+    return b"".join(show(line, options) for line in lines)
 
 
 def read_whole(path: Path) -> tuple[bytes, int]:
@@ -59,12 +59,14 @@ def read_whole(path: Path) -> tuple[bytes, int]:
     return older + whole, len(whole)
 
 
-async def read(path: Path, wish: Wish, is_over: Callable[[], bool]) -> AsyncIterator[bytes]:
+async def read(
+    path: Path, options: LogOptions, is_over: Callable[[], bool]
+) -> AsyncIterator[bytes]:
     """Yield the wanted part of a log and, when following, what is added until the end."""
-    left = wish.limit
+    left = options.limit
     inode = _inode(path)
     data, offset = await asyncio.to_thread(read_whole, path)
-    async for chunk in _with_rest(path, wish, is_over, select(data, wish), offset, inode):
+    async for chunk in _with_rest(path, options, is_over, select(data, options), offset, inode):
         if left is not None:
             chunk = chunk[:left]
             left -= len(chunk)
@@ -75,14 +77,19 @@ async def read(path: Path, wish: Wish, is_over: Callable[[], bool]) -> AsyncIter
 
 
 async def _with_rest(
-    path: Path, wish: Wish, is_over: Callable[[], bool], first: bytes, offset: int, inode: int
+    path: Path,
+    options: LogOptions,
+    is_over: Callable[[], bool],
+    first: bytes,
+    offset: int,
+    inode: int,
 ) -> AsyncIterator[bytes]:
     yield first
-    while wish.is_following:
+    while options.is_following:
         was_over = is_over()
         data, offset, inode = _added(path, offset, inode)
         if data:
-            yield b"".join(show(line, wish) for line in data.split(b"\n") if line)
+            yield b"".join(show(line, options) for line in data.split(b"\n") if line)
         elif was_over:
             return
         else:

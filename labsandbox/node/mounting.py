@@ -4,24 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
-import shutil
-import stat
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import aiohttp
 
+from labsandbox import tree
 from labsandbox.client import ApiError, ClientError
 from labsandbox.client.resources import PVCS, PVS
-from labsandbox.node import volumes
+from labsandbox.node import limits, volumes
 from labsandbox.node.environment import ConfigError
 from labsandbox.node.records import RUNNING
+from labsandbox.node.roles import Pod
 from labsandbox.node.volumes import MountError, TokenKey
-
-if TYPE_CHECKING:
-    from labsandbox.node.pod import PodWorker
+from labsandbox.tree import Route
 
 Object = dict[str, Any]
 
@@ -31,7 +27,7 @@ _RETRY_SECONDS, _LONGEST_WAIT = 2.0, 3600.0
 class Mounter:
     """The volumes of one pod."""
 
-    def __init__(self, pod: PodWorker) -> None:
+    def __init__(self, pod: Pod) -> None:
         self.pod = pod
         self.folder = pod.folder / "volumes"
 
@@ -60,7 +56,7 @@ class Mounter:
             except (ConfigError, MountError, OSError, ClientError) as error:
                 if (self.folder / name).exists():
                     # An adopted pod goes on with what it has.
-                    self.pod.sources[name] = (self.folder / name, False)
+                    self.pod.sources[name] = (str(self.folder / name),), False
                 problem = f'MountVolume.SetUp failed for volume "{name}" : {error}'
         return problem
 
@@ -70,7 +66,7 @@ class Mounter:
             key: await self.pod.agent.tokens.get(pod, *key) for key in volumes.token_requests(pod)
         }
 
-    async def _source(self, volume: Object, tokens: dict[TokenKey, str]) -> tuple[Path, bool]:
+    async def _source(self, volume: Object, tokens: dict[TokenKey, str]) -> tuple[Route, bool]:
         agent, pod = self.pod.agent, self.pod.pod_with_address()
         kind = volumes.kind_of(volume)
         place = self.folder / volume["name"]
@@ -78,11 +74,12 @@ class Mounter:
             find = await agent.objects.finder(pod)
             allocatable = agent.surroundings.allocatable
             files = volumes.files_of(volume, pod, find, tokens, allocatable)
+            limits.check_files(files, volume["name"])
             volumes.write_files(place, files)
-            return place, False
+            return (str(place),), False
         if kind == "emptyDir":
             place.mkdir(parents=True, exist_ok=True)
-            return place, True
+            return (str(place),), True
         if kind == "persistentVolumeClaim":
             source = volume[kind]
             folder = await self._claim(source["claimName"], pod["metadata"]["namespace"])
@@ -95,7 +92,7 @@ class Mounter:
             "secret, projected, downwardAPI or persistentVolumeClaim"
         )
 
-    async def _claim(self, name: str, namespace: str) -> Path:
+    async def _claim(self, name: str, namespace: str) -> Route:
         client = self.pod.agent.client
         claim = found = None
         with contextlib.suppress(ApiError):
@@ -117,25 +114,7 @@ class Mounter:
             await self._mount_once()
 
 
-def remove_tree(folder: Path) -> None:
-    """Remove a folder, also where its owner took their own rights away."""
-
-    def make_writable(function: Callable[..., Any], path: str, _: object) -> None:
-        with contextlib.suppress(OSError):
-            os.chmod(os.path.dirname(path), stat.S_IRWXU)
-            if not os.path.islink(path):
-                os.chmod(path, stat.S_IRWXU)
-            if function in (os.open, os.scandir, os.lstat):
-                shutil.rmtree(path, ignore_errors=True)
-            else:
-                function(path)
-
-    shutil.rmtree(folder, onerror=make_writable)
-    if folder.exists():
-        shutil.rmtree(folder, ignore_errors=True)
-
-
 async def remove_trees(folders: list[Path]) -> None:
     """Remove folders without holding up anything else."""
     for folder in folders:
-        await asyncio.to_thread(remove_tree, folder)
+        await asyncio.to_thread(tree.remove, str(folder))

@@ -44,7 +44,9 @@ class RawPipe(asyncio.Protocol):
 
     def __init__(self, request: web.Request) -> None:
         transport = request.transport
-        assert isinstance(transport, asyncio.Transport)
+        if transport is None:
+            raise ConnectionResetError("the client has gone")
+        # Not checked by its class: uvloop's transports are no asyncio.Transport.
         self.transport = transport
         self._before = request.protocol
         self._waiting: asyncio.Queue[bytes | None] = asyncio.Queue()
@@ -52,7 +54,7 @@ class RawPipe(asyncio.Protocol):
         self._has_room = asyncio.Event()
         self._has_room.set()
         self._lost = asyncio.Event()
-        transport.set_protocol(self)
+        self.transport.set_protocol(self)
 
     def data_received(self, data: bytes) -> None:
         """Keep what came until it is asked for."""

@@ -7,19 +7,20 @@ import contextlib
 import logging
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import aiohttp
 
+from labsandbox import tree
 from labsandbox.client import ApiError, ClientError
 from labsandbox.client.resources import PODS
-from labsandbox.node import addresses, mounting, records
+from labsandbox.network import loopback
+from labsandbox.node import limits, mounting, records, shm, storage, tmpdir
 from labsandbox.node import status as pod_status
 from labsandbox.node.container import Runner
 from labsandbox.node.records import PodRecord, Record
-
-if TYPE_CHECKING:
-    from labsandbox.node.agent import Agent
+from labsandbox.node.roles import Node
+from labsandbox.tree import Route
 
 log = logging.getLogger(__name__)
 
@@ -31,20 +32,24 @@ _API_ERRORS = (ClientError, aiohttp.ClientError, OSError, TimeoutError)
 class PodWorker:
     """Keeps one pod as its object says, and the object's status as the pod is."""
 
-    def __init__(self, agent: Agent, pod: Object) -> None:
+    def __init__(self, agent: Node, pod: Object) -> None:
         self.agent, self.pod = agent, pod
         self.uid: str = pod["metadata"]["uid"]
         self.folder: Path = agent.pods_folder / self.uid
         self.record = self._load()
-        self.sources: dict[str, tuple[Path, bool]] = {}
+        self.sources: dict[str, tuple[Route, bool]] = {}
         self.runners: dict[str, Runner] = {}
         self._leaving = asyncio.Event()  # the object is being deleted
         self._vanished = asyncio.Event()  # the object is gone
+        self.shm: str | None = None
+        self._evicted = asyncio.Event()
+        self._eviction = ""  # the reason
         self._config_waiters: set[asyncio.Future[None]] = set()
         self._dirty = asyncio.Event()
         self._sent: Object | None = None
         self._pusher: asyncio.Task[None] | None = None
         self.update(pod)
+        self._make_runners()
 
     def _load(self) -> PodRecord:
         meta = self.pod["metadata"]
@@ -52,9 +57,14 @@ class PodWorker:
         return found or PodRecord(self.uid, meta["namespace"], meta["name"], started_at=time.time())
 
     @property
-    def twin(self) -> str:
+    def is_leaving(self) -> bool:
+        """Say whether the pod's object is being deleted, or gone."""
+        return self._leaving.is_set()
+
+    @property
+    def listen_address(self) -> str:
         """Return the address the pod's programs listen on."""
-        return addresses.twin(self.record.address)
+        return loopback(self.record.address)
 
     def repository(self) -> Path:
         """Return the project repository of the pod's tenant."""
@@ -117,7 +127,9 @@ class PodWorker:
             self._config_waiters.discard(waiter)
 
     async def rest(self, seconds: float) -> None:
-        """Return after some seconds, or at once when the pod is to go."""
+        """Return after some seconds, or soon when the pod is to go."""
+        # A wait for an event that is set does not yield; whoever rests in a loop has to.
+        await asyncio.sleep(0)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._leaving.wait()
@@ -159,17 +171,16 @@ class PodWorker:
     async def run(self) -> None:
         """Live the pod's whole life on this node."""
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self.shm = shm.make(self.agent.surroundings.mark, self.uid)
         if not self.record.address:
             self.record.address = self.agent.new_address()
         self.save()
-        self._make_runners()
         life = asyncio.create_task(self._live(), name=f"pod {self.record.name}")
         leaving = asyncio.create_task(_wait_for(self._leaving))
         try:
             await asyncio.wait([life, leaving], return_when=asyncio.FIRST_COMPLETED)
             if life.done() and not life.cancelled() and (error := life.exception()):
-                log.error("pod %s: %s", self.record.name, error, exc_info=error)
-                self.event("Warning", "FailedSync", f"This is a bug in labsandbox: {error!r}")
+                raise error  # The agent says so and tries again.
             await leaving
             await self._leave(life)
         finally:
@@ -193,6 +204,7 @@ class PodWorker:
         self.changed()
         if self.record.phase:
             return
+        await self._wait_while_too_large()
         mounter = mounting.Mounter(self)
         await mounter.mount()
         refresher = asyncio.create_task(mounter.follow(), name=f"volumes of {self.record.name}")
@@ -200,12 +212,26 @@ class PodWorker:
         left = None if seconds is None else seconds - (time.time() - self.record.started_at)
         try:
             async with asyncio.timeout(left):
-                await self._run_containers()
+                await self._run_unless_evicted()
         except TimeoutError:
-            await self._fail_deadline()
+            text = "Pod was active on the node longer than the specified deadline"
+            self.event("Normal", "DeadlineExceeded", text)
+            await self._fail("DeadlineExceeded", text)
         finally:
             refresher.cancel()
         self._end()
+
+    async def _wait_while_too_large(self) -> None:
+        """Keep a pod beyond the node's limits pending until it is deleted, and say why."""
+        problem = limits.problem(self.pod["spec"])
+        if problem is None:
+            return
+        self.event("Warning", "Failed", f"Error: {problem}")
+        for record in self.record.containers.values():
+            record.wait("CreateContainerConfigError", problem)
+        self.changed()
+        await self._leaving.wait()
+        raise asyncio.CancelledError
 
     async def _run_containers(self) -> None:
         """Run init containers one after the other, then all others together."""
@@ -242,22 +268,38 @@ class PodWorker:
     @property
     def grace(self) -> float:
         """Return how long containers may take to end."""
-        if self._vanished.is_set():
+        if self._vanished.is_set() or self._evicted.is_set():
             return 0
         grace = self.pod["metadata"].get("deletionGracePeriodSeconds")
         if grace is None:
             grace = self.pod["spec"].get("terminationGracePeriodSeconds", 30)
         return float(grace)
 
-    async def _fail_deadline(self) -> None:
-        text = "Pod was active on the node longer than the specified deadline"
-        self.event("Normal", "DeadlineExceeded", text)
-        self.record.phase, self.record.reason, self.record.message = (
-            "Failed",
-            "DeadlineExceeded",
-            text,
-        )
+    async def _fail(self, reason: str, message: str) -> None:
+        record = self.record
+        record.phase, record.reason, record.message = "Failed", reason, message
         await self._stop_all()
+
+    def evict(self, message: str) -> None:
+        """End the pod's containers at once and for good, and free what they have written."""
+        self._eviction = message
+        self._evicted.set()
+
+    async def _run_unless_evicted(self) -> None:
+        running = asyncio.create_task(self._run_containers(), name=f"pod {self.record.name}")
+        evicted = asyncio.create_task(self._evicted.wait())
+        try:
+            await asyncio.wait([running, evicted], return_when=asyncio.FIRST_COMPLETED)
+            if running.done():
+                running.result()
+                return
+        finally:
+            running.cancel()
+            evicted.cancel()
+            await asyncio.gather(running, evicted, return_exceptions=True)
+        self.event("Warning", "Evicted", self._eviction)
+        await self._fail("Evicted", self._eviction)
+        await asyncio.to_thread(storage.free, self.folder, self.shm)
 
     async def _stop_all(self) -> None:
         runners = list(self.runners.values())
@@ -287,13 +329,17 @@ class PodWorker:
         life.cancel()
         await asyncio.gather(life, return_exceptions=True)
         await self._stop_all()
+        for runner in self.runners.values():
+            await asyncio.to_thread(runner.end_all)
         self.save()
         if not self._vanished.is_set():
             self.changed()
             if self._pusher:
                 await asyncio.wait([self._pusher], timeout=1)
             await self._delete_object()
-        await asyncio.to_thread(mounting.remove_tree, self.folder)
+        await asyncio.to_thread(tree.remove, str(self.folder))
+        await asyncio.to_thread(tmpdir.remove, self.folder)
+        await asyncio.to_thread(shm.remove, self.agent.surroundings.mark, self.uid)
         self.agent.forget(self)
 
     async def _delete_object(self) -> None:

@@ -6,16 +6,15 @@ import asyncio
 import contextlib
 import ssl
 from collections.abc import AsyncIterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import aiohttp
 
-from labsandbox.node import addresses, commands
+from labsandbox.network import reach
+from labsandbox.node import commands
 from labsandbox.node.launch import CannotRun
+from labsandbox.node.roles import Container
 from labsandbox.node.supervisor import KeeperError
-
-if TYPE_CHECKING:
-    from labsandbox.node.container import Runner
 
 Object = dict[str, Any]
 
@@ -29,7 +28,7 @@ class ProbeFailed(Exception):
 class Prober:
     """The probes of one container while it runs."""
 
-    def __init__(self, runner: Runner) -> None:
+    def __init__(self, runner: Container) -> None:
         self.runner = runner
         self._task: asyncio.Task[None] | None = None
 
@@ -144,8 +143,8 @@ class Prober:
         if code:
             raise ProbeFailed(output)
 
-    def _target(self, action: Object) -> tuple[str, str, int]:
-        """Return the address shown, the address dialled and the port."""
+    def _target(self, action: Object) -> tuple[str, int, tuple[str, int]]:
+        """Return the address and the port shown, and those dialled."""
         shown = action.get("host") or self.runner.pod.record.address
         port = action["port"]
         if not isinstance(port, int) and not str(port).isdigit():
@@ -153,10 +152,10 @@ class Prober:
             if port not in named:
                 raise ProbeFailed(f"couldn't find port: {port!r} in the container's ports")
             port = named[port]
-        return shown, addresses.twin(shown), int(port)
+        return shown, int(port), reach(shown, int(port))
 
     async def _get(self, action: Object, seconds: float) -> None:
-        shown, host, port = self._target(action)
+        shown, port, (host, dialled) = self._target(action)
         scheme = (action.get("scheme") or "HTTP").lower()
         path = "/" + (action.get("path") or "").lstrip("/")
         url = f"{scheme}://{shown}:{port}{path}"
@@ -170,7 +169,7 @@ class Prober:
             async with (
                 aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=seconds)) as session,
                 session.get(
-                    f"{scheme}://{host}:{port}{path}",
+                    f"{scheme}://{host}:{dialled}{path}",
                     headers=headers,
                     ssl=context,
                     server_hostname="localhost" if scheme == "https" else None,
@@ -191,10 +190,10 @@ class Prober:
             raise ProbeFailed(f'Get "{url}": {error}') from error
 
     async def _dial(self, action: Object, seconds: float) -> None:
-        shown, host, port = self._target(action)
+        shown, port, dialled = self._target(action)
         try:
             async with asyncio.timeout(seconds):
-                _, writer = await asyncio.open_connection(host, port)
+                _, writer = await asyncio.open_connection(*dialled)
         except TimeoutError:
             raise ProbeFailed(f"dial tcp {shown}:{port}: i/o timeout") from None
         except OSError as error:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
+
+from labsandbox import files
 
 WAITING, RUNNING, TERMINATED = "waiting", "running", "terminated"
 
@@ -51,6 +52,11 @@ class Record:
         """Return the mark the container's processes carry."""
         return f"{uid}/{self.name}/{self.attempt if attempt is None else attempt}"
 
+    @property
+    def first(self) -> tuple[int, int]:
+        """Return the id and the start of the first process: an id alone may be another's by now."""
+        return self.pid, self.start
+
     def wait(self, reason: str, message: str | None = None) -> None:
         """Be waiting for this reason."""
         if self.ending is not None:
@@ -88,9 +94,7 @@ class PodRecord:
 
     def save(self, folder: Path) -> None:
         """Write the record so that it is either the old or the new one."""
-        temporary = folder / "pod.json.new"
-        temporary.write_text(json.dumps(asdict(self)))
-        os.replace(temporary, folder / "pod.json")
+        files.replace(folder / "pod.json", json.dumps(asdict(self)))
 
 
 def load(folder: Path) -> PodRecord | None:

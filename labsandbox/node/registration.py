@@ -11,17 +11,16 @@ import platform
 import time
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import aiohttp
 
 from labsandbox.client import ApiError, ClientError
 from labsandbox.client.resources import LEASES, NAMESPACES, NODES
-from labsandbox.node import landlock
+from labsandbox.node import landlock, pressure
+from labsandbox.node.pressure import Condition
+from labsandbox.node.roles import Node
 from labsandbox.node.status import when
-
-if TYPE_CHECKING:
-    from labsandbox.node.agent import Agent
 
 log = logging.getLogger(__name__)
 
@@ -44,6 +43,12 @@ def capacity() -> dict[str, str]:
     }
 
 
+_PACKAGES = (
+    "labapps", "labdata", "labhelpers", "labkube",
+    "labregress", "labsandbox", "labshow", "labspark",
+)  # fmt: skip
+
+
 def link_packages(folder: Path) -> None:
     """Show our packages in a folder of their own, for the interpreters in pods.
 
@@ -51,7 +56,7 @@ def link_packages(folder: Path) -> None:
     not name the folder the packages lie in: it may hold anything else.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    for name in ("labapps", "labhelpers", "labsandbox"):
+    for name in _PACKAGES:
         found = importlib.util.find_spec(name)
         place = folder / name
         for where in found.submodule_search_locations or [] if found else []:
@@ -61,42 +66,53 @@ def link_packages(folder: Path) -> None:
                 place.symlink_to(where)
 
 
-def conditions(now: str, before: list[Object]) -> list[Object]:
-    """Return the node's conditions."""
-    has_landlock = landlock.abi() > 0
+def confinement(version: int, has_view: bool) -> tuple[str, str, str]:
+    """Return status, reason and message of the condition that says how pods are confined."""
+    if not version:
+        text = "this kernel has no Landlock: pods can read and write what you can"
+        return "False", "NoLandlock", text
+    text = "pods read and write only what is theirs"
+    if not has_view:
+        return (
+            "True",
+            "NoMountNamespace",
+            f"{text}, but can change modes and times of your other files and write to your "
+            "terminals: this machine refuses user namespaces",
+        )
+    if version < landlock.SCOPES:
+        text += f", but can signal your processes: Landlock {version} is older than Linux 6.12's"
+    return "True", "Landlock", text
+
+
+def conditions(
+    now: str, before: list[Object], has_view: bool, measured: list[Condition]
+) -> list[Object]:
+    """Return the node's conditions: those that were measured, and what holds as long as we run."""
     wanted = [
-        ("MemoryPressure", "False", "KubeletHasSufficientMemory", "enough memory is available"),
-        ("DiskPressure", "False", "KubeletHasNoDiskPressure", "enough disk is available"),
-        ("PIDPressure", "False", "KubeletHasSufficientPID", "enough process ids are available"),
-        (
-            "PodsConfined",
-            "True" if has_landlock else "False",
-            "Landlock" if has_landlock else "NoLandlock",
-            "pods read and write only what is theirs"
-            if has_landlock
-            else "this kernel has no Landlock: pods can read and write what you can",
-        ),
-        ("Ready", "True", "KubeletReady", "the node agent is posting ready status"),
+        *measured,
+        Condition("PodsConfined", *confinement(landlock.abi(), has_view)),
+        Condition("Ready", "True", "KubeletReady", "the node agent is posting ready status"),
     ]
-    since = {c["type"]: c["lastTransitionTime"] for c in before if c["status"] == "True"}
+    since = {(c["type"], c["status"]): c["lastTransitionTime"] for c in before}
     return [
         {
-            "type": kind,
-            "status": status,
-            "reason": reason,
-            "message": message,
+            "type": one.kind,
+            "status": one.status,
+            "reason": one.reason,
+            "message": one.message,
             "lastHeartbeatTime": now,
-            "lastTransitionTime": since.get(kind, now) if status == "True" else now,
+            "lastTransitionTime": since.get((one.kind, one.status), now),
         }
-        for kind, status, reason, message in wanted
+        for one in wanted
     ]
 
 
 class Registration:
     """Creates the Node and keeps it fresh."""
 
-    def __init__(self, agent: Agent, port: int) -> None:
+    def __init__(self, agent: Node, port: int) -> None:
         self.agent, self.port = agent, port
+        self._written: list[str] = []  # the statuses of the measured conditions
 
     def _node(self) -> Object:
         name = self.agent.name
@@ -109,12 +125,15 @@ class Registration:
         }
         return {"metadata": {"name": name, "labels": labels}, "spec": {}}
 
-    def _status(self, before: list[Object]) -> Object:
+    def _measured(self) -> list[Condition]:
+        return pressure.judge(pressure.measure(self.agent.state), self.agent.settings.thresholds)
+
+    def _status(self, before: list[Object], measured: list[Condition]) -> Object:
         release = platform.release()
         return {
             "capacity": self.agent.capacity,
             "allocatable": self.agent.surroundings.allocatable,
-            "conditions": conditions(when(time.time()), before),
+            "conditions": conditions(when(time.time()), before, self.agent.has_view, measured),
             "addresses": [
                 {"type": "InternalIP", "address": "127.0.0.1"},
                 {"type": "Hostname", "address": self.agent.name},
@@ -152,7 +171,8 @@ class Registration:
             await client.create(NODES, self._node())
         node = await client.get(NODES, name)
         before = (node.get("status") or {}).get("conditions") or []
-        status = self._status(before)
+        measured = self._measured()
+        status = self._status(before, measured)
         await client.patch(NODES, name, None, {"status": status}, subresource="status")
         # A control plane's own controllers taint nodes they have not heard of for a while.
         if (node.get("spec") or {}).get("taints"):
@@ -163,14 +183,28 @@ class Registration:
             ]
             await client.patch(NODES, name, None, {"spec": {"taints": kept or None}})
         self._uid = node["metadata"]["uid"]
+        self._tell(node, measured)
+
+    def _tell(self, node: Object, measured: list[Condition]) -> None:
+        """Record an event for each condition that has changed."""
+        before, self._written = self._written, [one.status for one in measured]
+        for one, old in zip(measured, before or ["False"] * len(measured), strict=True):
+            if one.status != old:
+                text = f"Node {self.agent.name} status is now: {one.event}"
+                self.agent.events.record({**node, "kind": "Node"}, "Normal", one.event, text)
 
     async def keep_alive(self) -> None:
-        """Renew the lease every 10 seconds and the status every 5 minutes, for ever."""
+        """Renew the lease every 10 seconds and the status when it changes or is 5 minutes old."""
         written = time.monotonic()
+        renewed = time.time()
         while True:
             with contextlib.suppress(ClientError, aiohttp.ClientError, OSError, TimeoutError):
                 await self._renew()
-                if time.monotonic() - written >= _STATUS_SECONDS:
+                # After a suspended laptop or an API server that was away the node counts as gone.
+                was_silent = time.time() - renewed > _LEASE_SECONDS - _RENEW_SECONDS
+                renewed = time.time()
+                has_changed = [one.status for one in self._measured()] != self._written
+                if was_silent or has_changed or time.monotonic() - written >= _STATUS_SECONDS:
                     await self._write()
                     written = time.monotonic()
             await asyncio.sleep(_RENEW_SECONDS)

@@ -15,8 +15,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from labsandbox import files
 from labsandbox.client import Informer
-from labsandbox.node.addresses import twin
+from labsandbox.network import SPAN, first_port, loopback, shift
 
 Object = dict[str, Any]
 
@@ -43,11 +44,17 @@ def names(pods: Iterable[Object], services: Iterable[Object]) -> list[tuple[str,
                 continue
             if not (spec.get("publishNotReadyAddresses") or _is_ready(pod)):
                 continue
-            address = twin(pod["status"]["podIP"])
+            address = place_of(pod["status"]["podIP"])
             found.add((f"{name}.{namespace}.{DOMAIN}", address))
             if pod["spec"].get("subdomain") == name and pod["spec"].get("hostname"):
                 found.add((f"{pod['spec']['hostname']}.{name}.{namespace}.{DOMAIN}", address))
     return sorted(found)
+
+
+def place_of(address: str) -> str:
+    """Return the address of a pod on this machine, with its ports where it has those instead."""
+    first = first_port(address)
+    return loopback(address) + (f"/{first}" if first is not None else "")
 
 
 def _is_ready(pod: Object) -> bool:
@@ -61,15 +68,37 @@ def hosts_file(entries: list[tuple[str, str]], machine: str) -> str:
     own = socket.gethostname()
     if own and not any(own in line.split()[1:] for line in lines):
         lines.append(f"127.0.0.1 {own}")
-    return "\n".join([*lines, *(f"{address} {name}" for name, address in entries)]) + "\n"
+    return "\n".join([*lines, *(_line(name, address) for name, address in entries)]) + "\n"
 
 
-def curlrc(entries: list[tuple[str, str]]) -> str:
-    """Return a curlrc that sends each name's connections to its first address."""
-    first: dict[str, str] = {}
+def _line(name: str, place: str) -> str:
+    address, _, first = place.partition("/")
+    return f"{address} {name}" + (f" # {first}/{SPAN}" if first else "")
+
+
+def curlrc(entries: list[tuple[str, str]], ports: Iterable[int] = ()) -> str:
+    """Return a curlrc that sends each name's connections to its first address.
+
+    `ports` are those that any pod has, for pods with ports of a shared address.
+    """
+    firsts: dict[str, str] = {}
     for name, address in entries:
-        first.setdefault(name, address)
-    return "".join(f'connect-to = "{name}::{address}:"\n' for name, address in first.items())
+        firsts.setdefault(name, address)
+    lines = []
+    for name, place in firsts.items():
+        address, _, first = place.partition("/")
+        if first:
+            words = [f"{port}:{address}:{shift(port, int(first))}" for port in ports]
+        else:
+            words = [f":{address}:"]
+        lines += [f'connect-to = "{name}:{word}"\n' for word in words]
+    return "".join(lines)
+
+
+def declared(pods: Iterable[Object]) -> list[int]:
+    """Return the ports that containers of the pods name."""
+    containers = (one for pod in pods for one in pod["spec"].get("containers") or [])
+    return sorted({port["containerPort"] for one in containers for port in one.get("ports") or []})
 
 
 def client_environment(state: Path) -> dict[str, str]:
@@ -118,7 +147,6 @@ class Resolver:
             machine = Path("/etc/hosts").read_text()
         except OSError:
             machine = "127.0.0.1 localhost\n"
-        for name, text in (("hosts", hosts_file(entries, machine)), (".curlrc", curlrc(entries))):
-            temporary = self.folder / f"{name}.new"
-            temporary.write_text(text)
-            os.replace(temporary, self.folder / name)
+        curl = curlrc(entries, declared(self.pods.objects.values()))
+        for name, text in (("hosts", hosts_file(entries, machine)), (".curlrc", curl)):
+            files.replace(self.folder / name, text)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 from collections import Counter
 from dataclasses import dataclass
 from decimal import Decimal
@@ -14,6 +15,7 @@ import aiohttp
 from labsandbox import quantity
 from labsandbox.client import ApiError, Client, ClientError, Informer
 from labsandbox.client.resources import NODES, PODS
+from labsandbox.node import limits
 from labsandbox.node.events import Recorder
 
 log = logging.getLogger(__name__)
@@ -62,6 +64,8 @@ def is_active(pod: Object) -> bool:
 
 def choose(pod: Object, nodes: list[Object], pods: list[Object]) -> Fit:
     """Return the emptiest node that fits the pod."""
+    if problem := limits.problem(pod["spec"]):
+        return Fit(None, f"0/{len(nodes)} nodes are available: {problem}.")
     reasons: Counter[str] = Counter()
     fitting: list[tuple[Decimal, str]] = []
     for node in nodes:
@@ -104,6 +108,8 @@ def _problems(pod: Object, node: Object, placed: list[Object]) -> list[str]:
     for taint in (node.get("spec") or {}).get("taints") or []:
         if taint["effect"] in ("NoSchedule", "NoExecute") and not _tolerates(pod, taint):
             return [f"node(s) had untolerated taint {{{taint['key']}: {taint.get('value', '')}}}"]
+    if pressure := _pressure(node, wanted):
+        return [f"node(s) had untolerated taint {{node.kubernetes.io/{pressure}: }}"]
     allocatable = (node.get("status") or {}).get("allocatable") or {}
     problems = []
     if len(placed) + 1 > int(allocatable.get("pods", "110")):
@@ -114,6 +120,19 @@ def _problems(pod: Object, node: Object, placed: list[Object]) -> list[str]:
             if used + amount > quantity.amount(allocatable.get(name, "0")):
                 problems.append(f"Insufficient {name}")
     return problems
+
+
+def _pressure(node: Object, wanted: dict[str, Decimal]) -> str | None:
+    """Return the pressure that keeps a pod from a node, by the name of a real server's taint."""
+    found = {c["type"]: c["status"] for c in (node.get("status") or {}).get("conditions") or []}
+    if found.get("DiskPressure") == "True":
+        return "disk-pressure"
+    if found.get("PIDPressure") == "True":
+        return "pid-pressure"
+    # Pods that ask for something tolerate it, as a real API server adds to them.
+    if found.get("MemoryPressure") == "True" and not wanted:
+        return "memory-pressure"
+    return None
 
 
 def _is_required(pod: Object, node: Object) -> bool:
@@ -141,7 +160,15 @@ def _meets(expression: Object, values: Object) -> bool:
         return bool((value is not None) == (operator == "Exists"))
     if value is None or not wanted:
         return False
-    return int(value) > int(wanted[0]) if operator == "Gt" else int(value) < int(wanted[0])
+    left, right = _number(value), _number(wanted[0])
+    if left is None or right is None:
+        return False
+    return left > right if operator == "Gt" else left < right
+
+
+def _number(text: str) -> int | None:
+    """Return the number a label stands for; None when it stands for none."""
+    return int(text) if re.fullmatch(r"[-+]?[0-9]{1,18}", text) else None
 
 
 def _tolerates(pod: Object, taint: Object) -> bool:
@@ -205,11 +232,21 @@ class Scheduler:
 
     async def _bind_pending(self) -> None:
         for pod in self._pending():
-            fit = choose(pod, list(self.nodes.objects.values()), self._placed())
-            if fit.node is None:
-                await self._explain(pod, fit.message)
-            else:
-                await self._bind(pod, fit.node)
+            try:
+                fit = choose(pod, list(self.nodes.objects.values()), self._placed())
+            except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+                log.exception("pod %s cannot be scheduled", pod["metadata"]["name"])
+                fit = Fit(None, f"this pod cannot be read: {error!r}")
+            try:
+                if fit.node is None:
+                    await self._explain(pod, fit.message)
+                else:
+                    await self._bind(pod, fit.node)
+            except ApiError as error:
+                if error.status in (429, 500, 503):
+                    raise
+                # Refused for this pod, which is tried again; the others get their turn.
+                log.info("pod %s was not bound: %s", pod["metadata"]["name"], error)
 
     def _pending(self) -> list[Object]:
         return [

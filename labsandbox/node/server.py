@@ -20,6 +20,8 @@ Contract with the API server, ours or a real one:
   and a real API server ask kubelets (`X-Stream-Protocol-Version`); portForward also to SPDY within
   a WebSocket (SPDY/3.1+portforward.k8s.io), as newer kubectls ask.
 
+- `GET /stats/summary` answers what the node and its running containers use, as JSON.
+
 Errors are text/plain: 404 for an unknown pod, 400 for a log or container that is not there.
 """
 
@@ -31,19 +33,16 @@ import ssl
 import time
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from aiohttp import web
 
-from labsandbox import certificates
+from labsandbox import certificates, whole
 from labsandbox.node import journal, logs, pipes, spdy, streams, tunnels
-from labsandbox.node.container import Runner
-from labsandbox.node.logs import Wish
+from labsandbox.node.logs import LogOptions
 from labsandbox.node.records import RUNNING, WAITING
-
-if TYPE_CHECKING:
-    from labsandbox.node.agent import Agent
-    from labsandbox.node.pod import PodWorker
+from labsandbox.node.roles import Container, Node, Pod
+from labsandbox.node.usage import Usage
 
 _TUNNEL = "SPDY/3.1+portforward.k8s.io"
 _STREAM_WORDS = {
@@ -62,8 +61,8 @@ def is_true(text: str | None) -> bool:
 class Server:
     """Answers the API server about the node's pods."""
 
-    def __init__(self, agent: Agent) -> None:
-        self.agent = agent
+    def __init__(self, agent: Node, usage: Usage) -> None:
+        self.agent, self.usage = agent, usage
         self._runner: web.AppRunner | None = None
 
     async def start(self) -> int:
@@ -72,6 +71,7 @@ class Server:
         application.add_routes(
             [
                 web.get("/healthz", self._health),
+                web.get("/stats/summary", self._summary),
                 web.get("/containerLogs/{namespace}/{pod}/{container}", self._logs),
                 web.get("/exec/{namespace}/{pod}/{container}", self._exec),
                 web.post("/exec/{namespace}/{pod}/{container}", self._exec),
@@ -127,14 +127,17 @@ class Server:
     async def _health(self, request: web.Request) -> web.Response:
         return web.Response(text="ok")
 
-    def _pod(self, request: web.Request) -> PodWorker:
+    async def _summary(self, request: web.Request) -> web.Response:
+        return web.json_response(self.usage.summary())
+
+    def _pod(self, request: web.Request) -> Pod:
         wanted = request.match_info["namespace"], request.match_info["pod"]
         for worker in self.agent.workers.values():
             if (worker.record.namespace, worker.record.name) == wanted:
                 return worker
         raise web.HTTPNotFound(text=f'pod "{wanted[1]}" does not exist on this node\n')
 
-    def _container(self, request: web.Request) -> Runner:
+    def _container(self, request: web.Request) -> Container:
         worker, name = self._pod(request), request.match_info["container"]
         if name not in worker.runners:
             raise web.HTTPBadRequest(
@@ -145,7 +148,7 @@ class Server:
     async def _logs(self, request: web.Request) -> web.StreamResponse:
         runner, query = self._container(request), request.query
         path = self._log_file(runner, is_true(query.get("previous")))
-        wish = Wish(
+        options = LogOptions(
             tail=int(query["tailLines"]) if "tailLines" in query else None,
             since=_since(query.get("sinceSeconds"), query.get("sinceTime")),
             has_timestamps=is_true(query.get("timestamps")),
@@ -162,12 +165,12 @@ class Server:
             return record.state != RUNNING or record.attempt != attempt
 
         with contextlib.suppress(ConnectionError):
-            async for chunk in logs.read(path, wish, is_over):
+            async for chunk in logs.read(path, options, is_over):
                 await answer.write(chunk)
             await answer.write_eof()
         return answer
 
-    def _log_file(self, runner: Runner, is_previous: bool) -> Path:
+    def _log_file(self, runner: Container, is_previous: bool) -> Path:
         record, pod = runner.record, runner.pod.record.name
         attempt = record.attempt - 1 if is_previous else record.attempt
         if is_previous and attempt < 0:
@@ -176,10 +179,9 @@ class Server:
             )
         if attempt < 0:
             reason = record.reason if record.state == WAITING else "ContainerCreating"
-            what = "trying and failing to pull image" if "Image" in reason else f"{reason}"
-            verb = "is" if "Image" in reason else "is waiting to start:"
+            what = "trying and failing to pull image" if "Image" in reason else reason
             raise web.HTTPBadRequest(
-                text=f'container "{runner.name}" in pod "{pod}" {verb} {what}\n'
+                text=f'container "{runner.name}" in pod "{pod}" is waiting to start: {what}\n'
             )
         return runner.place.log(attempt)
 
@@ -200,12 +202,12 @@ class Server:
 
     async def _open(
         self, request: web.Request, wanted: set[str]
-    ) -> tuple[streams.Talk, web.StreamResponse]:
+    ) -> tuple[streams.Channels, web.StreamResponse]:
         """Upgrade to whatever the client speaks; return its channels and what to answer."""
         kind = request.headers.get("Upgrade", "").lower()
         if kind == "websocket":
             socket, chosen = await self._websocket(request, streams.PROTOCOLS)
-            return streams.Channels(socket, chosen), socket
+            return streams.WebSocketChannels(socket, chosen), socket
         if not kind.startswith("spdy/3"):
             raise web.HTTPBadRequest(text="Upgrade request required\n")
         version = _choose(request, tunnels.EXEC_VERSIONS)
@@ -230,7 +232,7 @@ class Server:
         await streams.execute(channels, runner, argv, wanted, tty)
         return answer
 
-    def _running(self, request: web.Request) -> Runner:
+    def _running(self, request: web.Request) -> Container:
         runner = self._container(request)
         if runner.record.state != RUNNING:
             raise web.HTTPInternalServerError(text=f'container not found ("{runner.name}")\n')
@@ -247,7 +249,7 @@ class Server:
             await channels.finish(streams.internal_error(text))
             return answer
         path, attempt = runner.place.log(runner.record.attempt), runner.record.attempt
-        wish = Wish(tail=0, is_following=True)
+        options = LogOptions(tail=0, is_following=True)
         end = asyncio.create_task(channels.receive())
 
         def is_over() -> bool:
@@ -255,7 +257,7 @@ class Server:
             return end.done() or record.state != RUNNING or record.attempt != attempt
 
         with contextlib.suppress(ConnectionError):
-            async for chunk in logs.read(path, wish, is_over):
+            async for chunk in logs.read(path, options, is_over):
                 await channels.send(streams.STDOUT, chunk)
             end.cancel()
             await channels.finish(streams.success())
@@ -267,20 +269,21 @@ class Server:
         if kind.startswith("spdy/3"):
             headers = {tunnels.VERSION_HEADER: _choose(request, (tunnels.FORWARD_VERSION,))}
             pipe = pipes.take_over(request, headers)
-            await tunnels.Forwarding(pipe, worker.twin).run()
+            await tunnels.Forwarding(pipe, worker.record.address).run()
             return pipes.Hijacked()
         if kind != "websocket":
             raise web.HTTPBadRequest(text="Upgrade request required\n")
         words = [*request.query.getall("port", []), *request.query.getall("ports", [])]
-        ports = [int(part) for word in words for part in word.split(",") if part.isdigit()]
+        ports = [whole.read(part) for word in words for part in word.split(",")]
+        ports = [port for port in ports if 0 < port < 65536]
         is_tunnel = _TUNNEL in request.headers.get("Sec-WebSocket-Protocol", "")
         if not ports and not is_tunnel:
             raise web.HTTPBadRequest(text='query parameter "port" is required\n')
         socket, chosen = await self._websocket(request, (_TUNNEL, *streams.PROTOCOLS))
         if chosen == _TUNNEL:
-            await tunnels.Forwarding(pipes.SocketPipe(socket), worker.twin).run()
+            await tunnels.Forwarding(pipes.SocketPipe(socket), worker.record.address).run()
         else:
-            await streams.forward(socket, worker.twin, ports)
+            await streams.forward(socket, worker.record.address, ports)
         return socket
 
 

@@ -16,9 +16,10 @@ from typing import Any, Protocol
 
 from aiohttp import WSMsgType, web
 
+from labsandbox.network import reach
 from labsandbox.node import commands
-from labsandbox.node.container import Runner
 from labsandbox.node.launch import CannotRun
+from labsandbox.node.roles import Container
 from labsandbox.node.supervisor import KeeperError
 
 Object = dict[str, Any]
@@ -35,7 +36,7 @@ _CHUNK = 32 * 1024
 _DRAIN_SECONDS = 0.3
 
 
-class Talk(Protocol):
+class Channels(Protocol):
     """Channels of whatever kind: WebSocket frames or SPDY streams."""
 
     async def send(self, channel: int, data: bytes) -> None:
@@ -48,7 +49,7 @@ class Talk(Protocol):
         """Return the next channel and its bytes; None when the client is gone."""
 
 
-class Channels:
+class WebSocketChannels:
     """A WebSocket that carries several byte streams, each frame led by its channel."""
 
     def __init__(self, socket: web.WebSocketResponse, protocol: str) -> None:
@@ -113,7 +114,7 @@ def internal_error(message: str) -> Object:
 
 
 async def execute(
-    channels: Talk, runner: Runner, argv: list[str], wanted: set[str], tty: bool
+    channels: Channels, runner: Container, argv: list[str], wanted: set[str], tty: bool
 ) -> None:
     """Run a command with its streams on the channels."""
     lowest = STDOUT if "stdout" in wanted else STDERR if "stderr" in wanted else ERROR
@@ -137,7 +138,9 @@ async def execute(
     await channels.finish(failure(code) if code else success())
 
 
-async def _with_pipes(channels: Talk, runner: Runner, argv: list[str], wanted: set[str]) -> int:
+async def _with_pipes(
+    channels: Channels, runner: Container, argv: list[str], wanted: set[str]
+) -> int:
     null = os.open(os.devnull, os.O_RDWR)
     given: list[int] = [null]
     kept: dict[str, int] = {}
@@ -169,7 +172,7 @@ async def _with_pipes(channels: Talk, runner: Runner, argv: list[str], wanted: s
     return await _converse(channels, command, outputs, feed, lambda data: None)
 
 
-async def _with_terminal(channels: Talk, runner: Runner, argv: list[str]) -> int:
+async def _with_terminal(channels: Channels, runner: Container, argv: list[str]) -> int:
     master, slave = pty.openpty()
     try:
         command = await commands.start(runner, argv, (slave, slave, slave), tty=True)
@@ -199,7 +202,7 @@ async def _pipe_writer(number: int) -> asyncio.StreamWriter:
     return asyncio.StreamWriter(transport, protocol, None, loop)
 
 
-async def _send_output(channels: Talk, channel: int, number: int) -> None:
+async def _send_output(channels: Channels, channel: int, number: int) -> None:
     """Send what a pipe or terminal gives until its end."""
     loop = asyncio.get_running_loop()
     os.set_blocking(number, False)
@@ -225,7 +228,7 @@ async def _send_output(channels: Talk, channel: int, number: int) -> None:
 
 
 async def _converse(
-    channels: Talk,
+    channels: Channels,
     command: commands.Command,
     outputs: list[asyncio.Task[None]],
     feed: asyncio.StreamWriter | None,
@@ -252,7 +255,7 @@ async def _converse(
 
 
 async def _listen(
-    channels: Talk, feed: asyncio.StreamWriter | None, resize: Callable[[bytes], None]
+    channels: Channels, feed: asyncio.StreamWriter | None, resize: Callable[[bytes], None]
 ) -> None:
     while (frame := await channels.receive()) is not None:
         channel, data = frame
@@ -269,14 +272,14 @@ async def _listen(
 
 async def forward(socket: web.WebSocketResponse, address: str, ports: list[int]) -> None:
     """Join the channel pairs of a WebSocket with connections to a pod's ports."""
-    channels = Channels(socket, "v4.channel.k8s.io")
+    channels = WebSocketChannels(socket, "v4.channel.k8s.io")
     writers: list[asyncio.StreamWriter | None] = []
     readers: list[asyncio.Task[None]] = []
     for index, port in enumerate(ports):
         for channel in (2 * index, 2 * index + 1):
             await channels.send(channel, struct.pack("<H", port))
         try:
-            reader, writer = await asyncio.open_connection(address, port)
+            reader, writer = await asyncio.open_connection(*reach(address, port))
         except OSError as error:
             text = f"an error occurred forwarding {port}: {error.strerror or error}"
             await channels.send(2 * index + 1, text.encode())
@@ -301,12 +304,12 @@ async def forward(socket: web.WebSocketResponse, address: str, ports: list[int])
         await socket.close(code=1000)
 
 
-async def _return(channels: Channels, channel: int, reader: asyncio.StreamReader) -> None:
+async def _return(channels: WebSocketChannels, channel: int, reader: asyncio.StreamReader) -> None:
     while data := await reader.read(_CHUNK):
         await channels.send(channel, data)
 
 
-async def _spread(channels: Channels, writers: list[asyncio.StreamWriter | None]) -> None:
+async def _spread(channels: WebSocketChannels, writers: list[asyncio.StreamWriter | None]) -> None:
     while (frame := await channels.receive()) is not None:
         channel, data = frame
         writer = writers[channel // 2] if channel // 2 < len(writers) else None

@@ -147,6 +147,8 @@ class Supervisor:
     async def _replace(self) -> None:
         try:
             await self.connect()
+            # One that is being killed still accepts connections, but answers nothing.
+            await self.ask({"op": "find", "id": ""})
             if self.on_new_keeper and not self._closed:
                 await self.on_new_keeper()
         except KeeperError as error:

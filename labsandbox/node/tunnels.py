@@ -6,6 +6,7 @@ import asyncio
 import json
 from typing import Any
 
+from labsandbox.network import reach
 from labsandbox.node import spdy, streams
 from labsandbox.node.pipes import Pipe
 
@@ -156,7 +157,7 @@ class Forwarding:
 
     async def _connect(self, data: int, error: int, port: int) -> None:
         try:
-            reader, writer = await asyncio.open_connection(self.address, port)
+            reader, writer = await asyncio.open_connection(*reach(self.address, port))
         except OSError as cause:
             text = f"an error occurred forwarding {port}: {cause.strerror or cause}"
             self.session.write(error, text.encode(), last=True)

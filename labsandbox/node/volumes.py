@@ -7,15 +7,17 @@ all of the new version.
 
 from __future__ import annotations
 
+import errno
 import os
-import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from labsandbox import tree
 from labsandbox.node.environment import ConfigError, Find, contents, expand, field, resource_field
+from labsandbox.tree import Route
 
 Object = dict[str, Any]
 Files = dict[str, tuple[bytes, int]]  # path below the volume -> content, mode
@@ -33,9 +35,14 @@ class MountError(Exception):
 class Mount:
     """One mount of a container: where it appears and what is behind it."""
 
-    path: str
-    source: Path
+    path: str  # clean: absolute, without `..`
+    route: Route
     is_writable: bool
+
+    @property
+    def source(self) -> str:
+        """Return the path to show; whoever opens it opens the route."""
+        return os.path.join(self.route[0], *filter(None, map(tree.clean, self.route[1:])))
 
 
 def kind_of(volume: Object) -> str:
@@ -141,16 +148,7 @@ def write_files(folder: Path, files: Files) -> bool:
         return False
     before = {path.split("/")[0] for path in _read_files(current)} if current.exists() else set()
     stamp = time.strftime("..%Y_%m_%d_%H_%M_%S.", time.gmtime()) + str(time.time_ns() % 10**9)
-    dated = folder / stamp
-    dated.mkdir()
-    for path, (data, mode) in files.items():
-        target = dated / _safe(path)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        # The owner of the platform must be able to read it back: 0o400 at least.
-        descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode | 0o400)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-        os.chmod(target, mode | 0o400)
+    _write_dated(folder / stamp, files)
     old = os.readlink(current) if current.is_symlink() else None
     temporary = folder / "..data_tmp"
     temporary.unlink(missing_ok=True)
@@ -163,8 +161,22 @@ def write_files(folder: Path, files: Files) -> bool:
     for top in before - tops:
         (folder / top).unlink(missing_ok=True)
     if old:
-        shutil.rmtree(folder / old, ignore_errors=True)
+        tree.remove(str(folder / old))
     return True
+
+
+def _write_dated(dated: Path, files: Files) -> None:
+    dated.mkdir()
+    folder = tree.open_route((str(dated),))
+    try:
+        for path, (data, mode) in files.items():
+            # The owner of the platform must be able to read it back: 0o400 at least.
+            tree.write(folder, _safe(path), data, mode | 0o400)
+    except (ConfigError, OSError):
+        tree.remove(str(dated))  # It is tried again every few seconds.
+        raise
+    finally:
+        os.close(folder)
 
 
 def _read_files(current: Path) -> Files:
@@ -184,41 +196,91 @@ def _safe(path: str) -> str:
 
 
 def mounts_of(
-    container: Object, sources: dict[str, tuple[Path, bool]], env: dict[str, str]
+    container: Object, sources: dict[str, tuple[Route, bool]], env: dict[str, str]
 ) -> list[Mount]:
     """Return the container's mounts, the outer ones first."""
     mounts = []
     for entry in container.get("volumeMounts") or []:
         if entry["name"] not in sources:
             raise MountError(f'volume "{entry["name"]}" is not there')
-        source, is_writable = sources[entry["name"]]
+        route, is_writable = sources[entry["name"]]
         below = entry.get("subPath") or expand(entry.get("subPathExpr") or "", env)
         if below:
-            source = source / _safe(below)
-            if not source.exists() and is_writable:
-                source.mkdir(parents=True)
-        path = "/" + entry["mountPath"].strip("/")
-        mounts.append(Mount(path, source, is_writable and not entry.get("readOnly")))
+            route = _below(route, _safe(below), is_writable)
+        path = "/" + tree.clean(entry["mountPath"])
+        mounts.append(Mount(path, route, is_writable and not entry.get("readOnly")))
     return sorted(mounts, key=lambda mount: mount.path.count("/"))
 
 
+def _below(route: Route, path: str, is_writable: bool) -> Route:
+    """Return the route to a path in a volume, made if it may be; raise MountError if it leaves.
+
+    Links that stay inside the volume are followed, as a kubelet follows them. This is a check and
+    not the protection: whoever uses the route opens it beneath the volume once more.
+    """
+    try:
+        folder = tree.open_route(route)
+        try:
+            os.close(_open_or_make(folder, path, is_writable))
+        finally:
+            os.close(folder)
+    except OSError as error:
+        raise MountError(
+            f"failed to prepare subPath {path!r}: {error.strerror}; expected a path, or a link, "
+            "that stays inside the volume"
+        ) from error
+    return (*route, path)
+
+
+def _open_or_make(folder: int, path: str, is_writable: bool = True) -> int:
+    try:
+        return tree.open_at(folder, path, os.O_PATH, follow=True)
+    except FileNotFoundError:
+        if not is_writable:
+            raise
+        return tree.make_folders(folder, path, follow=True)
+
+
+# differs: a mount within another volume takes the place of a link or of something empty and nothing
+# else; a kubelet hides what is there for as long as the pod runs.
 def link(root: Path, mounts: list[Mount]) -> None:
-    """Make the mounts appear below a container's root."""
-    for mount in mounts:
-        place = root / mount.path.lstrip("/")
-        if place == root:
+    """Make the mounts appear below a container's root that nothing has run in yet."""
+    for index, mount in enumerate(mounts):
+        if mount.path == "/":
             continue  # A mount over the whole root would hide the platform's own files.
-        place.parent.mkdir(parents=True, exist_ok=True)
-        if place.is_symlink() or place.is_file():
-            place.unlink()
-        elif place.is_dir():
-            shutil.rmtree(place)
-        place.symlink_to(mount.source)
+        outer = find_mount(mounts[:index], mount.path)
+        route = outer.route if outer else (str(root),)
+        below = mount.path.removeprefix(outer.path.rstrip("/") if outer else "")
+        try:
+            if outer and not outer.is_writable:
+                raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+            folder = tree.open_route(route)
+            try:
+                tree.put_link(folder, below, mount.source, is_own=outer is None)
+            finally:
+                os.close(folder)
+        except OSError as error:
+            raise MountError(f"cannot mount at {mount.path}: {error.strerror}") from error
+
+
+def find_mount(mounts: Iterable[Mount], path: str) -> Mount | None:
+    """Return the innermost mount a clean path of a container lies in."""
+    found = [m for m in mounts if m.path != "/" and f"{path}/".startswith(f"{m.path}/")]
+    return max(found, key=lambda mount: len(mount.path), default=None)
+
+
+def inside(root: Path, mounts: Iterable[Mount], path: str) -> Route:
+    """Return where a container's path lies: in one of its mounts, or in its own root."""
+    path = f"/{tree.clean(path)}"
+    mount = find_mount(mounts, path)
+    if mount is None:
+        return str(root), path
+    return (*mount.route, path.removeprefix(mount.path))
 
 
 def claim_folder(
     claim: Object | None, name: str, volume: Callable[[str], Object | None], allowed: list[Path]
-) -> Path:
+) -> Route:
     """Return the folder behind a persistent volume claim."""
     if claim is None:
         raise MountError(f'persistentvolumeclaim "{name}" not found')
@@ -226,20 +288,44 @@ def claim_folder(
     found = volume(bound) if bound else None
     if found is None:
         raise MountError(f'persistentvolumeclaim "{name}" is not bound to a volume yet')
-    spec = found["spec"]
+    spec, meta = found["spec"], claim["metadata"]
+    reference = spec.get("claimRef") or {}
+    # Anybody may write any volume's name into a claim; the volume says whose it is.
+    if any(reference.get(key) != meta[key] for key in ("namespace", "name", "uid")):
+        raise MountError(
+            f'persistentvolume "{bound}" does not belong to persistentvolumeclaim "{name}"; make a '
+            "claim without volumeName, or have the volume's claimRef name this claim"
+        )
     path = (spec.get("local") or spec.get("hostPath") or {}).get("path")
     if not path:
         raise MountError(f'persistentvolume "{bound}" is not a folder of this machine')
     return permitted(Path(path), allowed)
 
 
-def permitted(path: Path, allowed: list[Path]) -> Path:
-    """Return a host folder if pods may have it; raise MountError if not."""
-    real = path.resolve()
-    if any(real.is_relative_to(folder.resolve()) for folder in allowed):
-        real.mkdir(parents=True, exist_ok=True)
-        return real
+def permitted(path: Path, allowed: list[Path]) -> Route:
+    """Return a host folder if pods may have it, made when missing; raise MountError if not."""
+    for given in (Path(os.path.normpath(path)), path.resolve()):
+        for folder in allowed:
+            for root in (folder, folder.resolve()):
+                if given.is_relative_to(root):
+                    return _host_folder(root, str(given.relative_to(root)))
     raise MountError(
         f"hostPath {path} is not shared with pods; use a persistentVolumeClaim, or allow the "
         "folder with --allow-host-path"
     )
+
+
+def _host_folder(root: Path, below: str) -> Route:
+    root.mkdir(parents=True, exist_ok=True)
+    try:
+        folder = tree.open_route((str(root),))
+        try:
+            os.close(_open_or_make(folder, below))
+        finally:
+            os.close(folder)
+    except OSError as error:
+        raise MountError(
+            f"hostPath {root / below} is not shared with pods: {error.strerror}; expected a path "
+            f"that stays inside {root}"
+        ) from error
+    return str(root), below

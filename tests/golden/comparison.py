@@ -28,7 +28,7 @@ HEADERS = (
 )
 AGES = ("Age", "Created At", "First Seen", "Last Seen", "Duration")
 AGE = re.compile(r"\d+[smhdy](\d+[smhd])?")
-IGNORED = ("managedFields", "event_offsets_s", "elapsed_s", "__length__", "__note__")
+IGNORED = ("event_offsets_s", "elapsed_s", "__length__", "__note__")
 # Certificates, key material and sizes that depend on them.
 OWN = ("caBundle", "ca.crt", "kid", "n", "Content-Length")
 STAMP = re.compile(r"\b20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|\+00:00)")
@@ -60,6 +60,8 @@ class Comparison:
     """Masks and compares; remembers which object versions stand for each other."""
 
     mapping: Mapping
+    with_managers: bool = True
+    """Compare managedFields too; controllers and kubelets have other names here and there."""
     seen: dict[str, str] = field(default_factory=dict)
     back: dict[str, str] = field(default_factory=dict)
     stems: set[str] = field(default_factory=set)
@@ -105,6 +107,10 @@ class Comparison:
         if not isinstance(value, dict):
             return value
         tidy = {key: self._tidy(item) for key, item in value.items() if key not in IGNORED}
+        if not self.with_managers:
+            tidy.pop("managedFields", None)
+        if isinstance(tidy.get("managedFields"), list):
+            tidy["managedFields"] = _untimed(tidy["managedFields"])
         if tidy.get("kind") == "Table" and isinstance(tidy.get("rows"), list):
             _mask_ages(tidy)
         return tidy
@@ -161,6 +167,24 @@ class Comparison:
             return []
         left, right = self._mask(recorded, True), self._mask(live, False)
         return [] if left == right else [(path, left, right)]
+
+
+def _untimed(entries: list[Any]) -> list[Any]:
+    """Managers without their times, which also decide the order they come in."""
+    if not all(isinstance(entry, dict) for entry in entries):
+        return entries
+    found = [{**entry, "time": "<ts>"} if entry.get("time") else entry for entry in entries]
+    names = ("manager", "operation", "apiVersion", "subresource")
+    return sorted(
+        map(_without_uids, found), key=lambda entry: [str(entry.get(name)) for name in names]
+    )
+
+
+def _without_uids(value: Any) -> Any:
+    """Owners are keys of managed fields, told apart by their uids."""
+    if not isinstance(value, dict):
+        return value
+    return {UID.sub("<uid>", key): _without_uids(item) for key, item in value.items()}
 
 
 def _mask_ages(table: dict[str, Any]) -> None:

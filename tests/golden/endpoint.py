@@ -25,7 +25,7 @@ from labsandbox.node.streams import (
     STDERR,
     STDIN,
     STDOUT,
-    Channels,
+    WebSocketChannels,
     failure,
     internal_error,
     success,
@@ -131,11 +131,11 @@ async def _open(request: web.Request, known: tuple[str, ...]) -> web.WebSocketRe
     return socket
 
 
-async def _start(request: web.Request) -> Channels | None:
+async def _start(request: web.Request) -> WebSocketChannels | None:
     """Open the channels of an exec or attach; None when none is wanted."""
     _check(request, EXEC_WORDS)
     socket = await _open(request, PROTOCOLS)
-    channels = Channels(socket, request.headers.get("Sec-WebSocket-Protocol", ""))
+    channels = WebSocketChannels(socket, request.headers.get("Sec-WebSocket-Protocol", ""))
     wanted = {word for word in EXEC_WORDS if request.query.get(word) == "1"}
     lowest = STDOUT if "output" in wanted else STDERR if "error" in wanted else ERROR
     await channels.send(lowest, b"")
@@ -154,7 +154,7 @@ async def _exec(request: web.Request) -> web.StreamResponse:
     return web.Response()
 
 
-async def _run(channels: Channels, argv: list[str]) -> dict[str, object]:
+async def _run(channels: WebSocketChannels, argv: list[str]) -> dict[str, object]:
     match argv:
         case []:
             pass
@@ -180,7 +180,7 @@ async def _run(channels: Channels, argv: list[str]) -> dict[str, object]:
     return success()
 
 
-async def _copy(channels: Channels) -> None:
+async def _copy(channels: WebSocketChannels) -> None:
     """Send stdin back until the client closes it."""
     while (frame := await channels.receive()) is not None:
         channel, data = frame
@@ -190,7 +190,7 @@ async def _copy(channels: Channels) -> None:
             return
 
 
-async def _read_line(channels: Channels) -> bytes:
+async def _read_line(channels: WebSocketChannels) -> bytes:
     line = b""
     while not line.endswith(b"\n") and (frame := await channels.receive()) is not None:
         line += frame[1] if frame[0] == STDIN else b""
@@ -218,7 +218,7 @@ async def _forward(request: web.Request) -> web.StreamResponse:
         while (await socket.receive()).type is WSMsgType.BINARY:
             pass  # Only the handshake was recorded.
         return socket
-    channels = Channels(socket, "v4.channel.k8s.io")
+    channels = WebSocketChannels(socket, "v4.channel.k8s.io")
     for index, port in enumerate(ports):
         for channel in (2 * index, 2 * index + 1):
             await channels.send(channel, struct.pack("<H", port))

@@ -97,12 +97,13 @@ class Kubelet:
     def close(self) -> None:
         """Stop."""
         self._loop.call_soon_threadsafe(self._stop.set)
-        self._thread.join(10)
+        self._thread.join(60)
+        if self._thread.is_alive():
+            raise RuntimeError("The stand-in kubelet did not end within 60 s.")
 
     def _main(self) -> None:
-        asyncio.set_event_loop(self._loop)
-        self._loop.run_until_complete(self._run())
-        self._loop.close()
+        with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
+            runner.run(self._run())
 
     async def _run(self) -> None:
         port = await self._endpoint.start()
@@ -119,6 +120,7 @@ class Kubelet:
                 task.cancel()
             await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._endpoint.stop()
+        await asyncio.sleep(0.2)  # pause: a TLS transport closes its socket a few turns later
 
     def _look(self, client: Client, pod: dict[str, Any] | None) -> None:
         if pod is None:

@@ -89,9 +89,9 @@ class Replay:
         """Replay one area."""
         tokens = self.mapping.token
         self.mapping = Mapping(token=tokens)
-        comparison = Comparison(self.mapping)
         self._learn_address(area)
         plan = PLANS.get(area.name) or CONTROLLER_PLANS.get(area.name) or infer_plan(area)
+        comparison = Comparison(self.mapping, with_managers=plan.needs != "controllers")
         if plan.needs == "controllers":
             self.server.start_controllers()
         if plan.needs == "webhook" and self._webhook is None:

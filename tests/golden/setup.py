@@ -41,7 +41,7 @@ class Until:
     path: str
     field: str = ""
     value: Any = None
-    seconds: float = 20.0
+    seconds: float = 120.0
 
 
 @dataclass(frozen=True)
@@ -207,7 +207,15 @@ PLANS: dict[str, Plan] = {
             )
         },
     ),
-    "06-services": Plan(start=prepared("g6")),
+    "06-services": Plan(
+        start=prepared("g6"),
+        before={
+            # The recorded cluster did not have the Service of its own API server.
+            "proxy subresource to service without endpoints": (
+                Call("DELETE", "/api/v1/namespaces/default/services/kubernetes"),
+            )
+        },
+    ),
     "07-pods": Plan(
         start=(namespace("g7"),), before={"create minimal (defaulting)": (account("g7"),)}
     ),

@@ -32,6 +32,14 @@ def _fresh(name: str) -> tuple[Step, ...]:
     return (namespace(name), Until(account, "metadata.name", "default"))
 
 
+def _without_default_class() -> tuple[Step, ...]:
+    """The recorded cluster had no default storage class: claims wait there."""
+    path = "/apis/storage.k8s.io/v1/storageclasses/project-repo"
+    notes = {"storageclass.kubernetes.io/is-default-class": "false"}
+    change = Call("PATCH", path, {"metadata": {"annotations": notes}}, MERGE)
+    return (Until(path, "metadata.name", "project-repo"), change)
+
+
 def _image(tag: str) -> dict[str, Any]:
     containers = [{"name": "c", "image": f"i:{tag}"}]
     return {"spec": {"template": {"spec": {"containers": containers}}}}
@@ -115,7 +123,7 @@ WAITING = {
 
 CONTROLLERS = Plan(
     needs="controllers",
-    start=(*_fresh("c20"), Pause(0.5)),
+    start=(*_fresh("c20"), *_without_default_class(), Pause(0.5)),
     before={
         "deployment status": (
             Until(A + "deployments/w", "status.availableReplicas", 2),
@@ -134,7 +142,7 @@ CONTROLLERS = Plan(
         ),
         "namespace gone": (
             Call("PATCH", V + "configmaps/nsfin", {"metadata": {"finalizers": None}}, MERGE),
-            Until("/api/v1/namespaces/c20", seconds=40),
+            Until("/api/v1/namespaces/c20"),
         ),
     },
     during={

@@ -16,26 +16,23 @@ TEXT, BINARY, CLOSE = 1, 2, 8
 
 def talk(wire: Wire, path: str, query: str, headers: dict[str, str], exchange: Exchange) -> Answer:
     """Upgrade, send the recorded client frames, and collect what the server sends."""
-    connection = wire.connect(6)
-    connection.connect()
-    sock = connection.sock
-    sock.settimeout(6)
     lines = [f"GET {path}{'?' + query if query else ''} HTTP/1.1", f"Host: {wire.host}:{wire.port}"]
     lines += [f"{name}: {value}" for name, value in headers.items()]
     lines += ["Connection: Upgrade", "", ""]
-    sock.sendall("\r\n".join(lines).encode())
-    reader = sock.makefile("rb")
-    try:
-        status = int(reader.readline().split()[1])
-        answered: dict[str, str] = {}
-        while (line := reader.readline().strip()) and b":" in line:
-            name, _, value = line.decode().partition(":")
-            answered[name.title()] = value.strip()
-        if status != 101:
-            return Answer(status, answered, _document(reader, answered))
-        return Answer(status, answered, _frames(sock, reader, exchange))
-    finally:
-        connection.close()
+    with contextlib.closing(wire.connect(6)) as connection:
+        connection.connect()
+        sock = connection.sock
+        sock.settimeout(6)
+        sock.sendall("\r\n".join(lines).encode())
+        with sock.makefile("rb") as reader:
+            status = int(reader.readline().split()[1])
+            answered: dict[str, str] = {}
+            while (line := reader.readline().strip()) and b":" in line:
+                name, _, value = line.decode().partition(":")
+                answered[name.title()] = value.strip()
+            if status != 101:
+                return Answer(status, answered, _document(reader, answered))
+            return Answer(status, answered, _frames(sock, reader, exchange))
 
 
 def _document(reader: Any, headers: dict[str, str]) -> Any:

@@ -93,17 +93,17 @@ class Wire:
         events: list[Any] = []
         try:
             _write(connection, "GET", path, query, headers, None)
-            response = connection.getresponse()
-            opened()
-            with contextlib.suppress(TimeoutError, socket.timeout, http.client.IncompleteRead):
-                while time.monotonic() < deadline and not enough(events):
-                    if connection.sock is not None:
-                        connection.sock.settimeout(max(0.05, deadline - time.monotonic()))
-                    line = response.readline()
-                    if not line:
-                        break
-                    if line.strip():
-                        events.append(_parse(line.rstrip(b"\r\n")))
+            with contextlib.closing(connection.getresponse()) as response:
+                opened()
+                with contextlib.suppress(TimeoutError, socket.timeout, http.client.IncompleteRead):
+                    while time.monotonic() < deadline and not enough(events):
+                        if connection.sock is not None:
+                            connection.sock.settimeout(max(0.05, deadline - time.monotonic()))
+                        line = response.readline()
+                        if not line:
+                            break
+                        if line.strip():
+                            events.append(_parse(line.rstrip(b"\r\n")))
             return Answer(response.status, _headers(response), events)
         finally:
             connection.close()

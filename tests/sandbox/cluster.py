@@ -13,11 +13,13 @@ from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any, TypeVar
 
+from labsandbox import node
 from labsandbox.client import ApiError, Client, ExecResult, Resource
 from labsandbox.client.resources import EVENTS, NAMESPACES, PODS, SERVICEACCOUNTS
+from labsandbox.loop import BLOCKED
 from labsandbox.node import processes
 from labsandbox.node.agent import mark_of
-from tests.sandbox.conftest import ROOT, ApiServer
+from tests.sandbox.conftest import ROOT, ApiServer, missing_rights
 
 Object = dict[str, Any]
 T = TypeVar("T")
@@ -30,7 +32,7 @@ class Cluster:
     """The programs and a client."""
 
     def __init__(self, server: ApiServer) -> None:
-        self.server, self.state = server, server.state
+        self.server, self.state = server.grant(), server.state
         self.programs: dict[str, subprocess.Popen[bytes]] = {}
         self._runner = asyncio.Runner()
         self._client: Client | None = None
@@ -68,11 +70,14 @@ class Cluster:
         """End everything, the pods too."""
         for name in list(self.programs):
             self.end(name)
-        processes.kill_node(mark_of(self.state))
+        self.run(node.stop(self.state))
         if self._client:
             self.run(self._client.close())
         self._runner.close()
         self.server.stop()
+        for log in {*self.state.glob("*.log")} - {self.state / "server.log"}:
+            assert BLOCKED not in log.read_text(errors="replace"), f"see {log}"
+        assert missing_rights(self.state) == [], "see deploy/kubernetes/rights/parts"
 
     def node_pids(self) -> list[int]:
         """Return the keeper and all processes of pods."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import shutil
@@ -16,7 +17,11 @@ from pathlib import Path
 
 import pytest
 
+from labsandbox import rights
+from labsandbox.client import Client
+
 ROOT = Path(__file__).resolve().parents[2]
+REFUSED = 'forbidden: User "labsandbox:'
 
 
 @dataclass
@@ -76,6 +81,16 @@ class ApiServer:
         self.kill()
         raise AssertionError(f"the server was not ready after {deadline} s:\n{self.log}")
 
+    def grant(self) -> ApiServer:
+        """Give the parts of the platform their rights, as its administrator does."""
+
+        async def work() -> None:
+            async with Client.from_kubeconfig(self.kubeconfig) as client:
+                await rights.grant(client)
+
+        asyncio.run(work())
+        return self
+
     def stop(self) -> None:
         """Stop as a user would; clean up when that takes too long."""
         self._end(signal.SIGTERM)
@@ -98,6 +113,12 @@ class ApiServer:
 def make_server(*arguments: str) -> ApiServer:
     """A server that is not started yet, in a folder of its own."""
     return ApiServer(Path(tempfile.mkdtemp(prefix="apiserver-")), arguments)
+
+
+def missing_rights(state: Path) -> list[str]:
+    """What the programs wrote about requests that the platform's own parts may not send."""
+    logs = (log.read_text(errors="replace") for log in sorted(state.glob("*.log")))
+    return [line for log in logs for line in log.splitlines() if REFUSED in line]
 
 
 def _running(*arguments: str) -> Iterator[ApiServer]:

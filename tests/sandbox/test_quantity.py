@@ -47,3 +47,9 @@ def test_write_is_canonical(number: str, binary: bool, text: str) -> None:
 def test_parse_refuses_nonsense() -> None:
     with pytest.raises(ValueError, match="Expected a quantity"):
         quantity.amount("abc")
+
+
+def test_numbers_of_thousands_of_digits_are_refused() -> None:
+    with pytest.raises(quantity.QuantityError):
+        quantity.parse("9" * 5_000)
+    assert str(quantity.parse("9" * 900)).startswith("9" * 900)

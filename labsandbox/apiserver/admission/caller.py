@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 import orjson
 
 from labsandbox.apiserver.admission.collection import Collections
+from labsandbox.network import reach
 
 if TYPE_CHECKING:
     import aiohttp
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 Json = dict[str, Any]
 # What a webhook may answer at most: an object of the largest size and its patch, encoded.
 LIMIT = 8 * 1024 * 1024
-POD_NETWORK, LOOPBACK_TWIN = "10.244.", "127.244."
 HEADERS = {
     "User-Agent": "kube-apiserver-admission",
     "Accept": "application/json, */*",
@@ -109,11 +109,8 @@ class Caller:
             for one in subset.get("ports") or ():
                 for address in subset.get("addresses") or ():
                     if wanted is not None and one.get("name", "") == wanted:
-                        ip = str(address["ip"])
-                        if ip.startswith(POD_NETWORK):
-                            # Pods listen on the loopback twin of their address.
-                            ip = LOOPBACK_TWIN + ip.removeprefix(POD_NETWORK)
-                        return f"{ip}:{one['port']}"
+                        host, number = reach(str(address["ip"]), one["port"])
+                        return f"{host}:{number}"
         return None
 
 

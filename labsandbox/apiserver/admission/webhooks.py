@@ -90,6 +90,10 @@ class Webhooks(Quiet):
             raise bad_request(f'admission webhook "{name}" does not support dry run')
         try:
             verdict = await self._call(match, request, may_patch=may_patch)
+            # A kube-apiserver asks again when the object it read from its cache was not the newest.
+            for _ in range(self._api.webhook_calls - 1):
+                if verdict.is_allowed:
+                    verdict = await self._call(match, request, may_patch=may_patch)
         except Unreachable as error:
             if is_ignorable:
                 return None

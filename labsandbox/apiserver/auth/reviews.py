@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from labsandbox.apiserver import work
 from labsandbox.apiserver.api import Api
 from labsandbox.apiserver.auth.rbac import Attributes, Decision
 from labsandbox.apiserver.auth.token import ISSUER
@@ -16,6 +17,7 @@ from labsandbox.apiserver.registry import ResourceDef
 from labsandbox.apiserver.status import StatusError, bad_request, invalid
 from labsandbox.apiserver.verbs.body import read_object
 from labsandbox.apiserver.verbs.create import check_address
+from labsandbox.apiserver.verbs.manage import track
 from labsandbox.apiserver.verbs.objects import now
 from labsandbox.apiserver.verbs.options import Problem, write_options
 from labsandbox.apiserver.verbs.read import respond_object
@@ -35,6 +37,9 @@ async def review(api: Api, request: Request, resource: ResourceDef) -> Response:
         check_address(obj, resource, request.namespace)
     obj["metadata"] = {**(obj.get("metadata") or {})}
     obj["metadata"].setdefault("creationTimestamp", None)
+    if resource.plural not in ("selfsubjectrulesreviews", "selfsubjectreviews"):
+        # the others are answered anew
+        obj = await work.run(track, resource, None, obj, options.manager)
     answers = {
         "selfsubjectaccessreviews": _self_access,
         "subjectaccessreviews": _access,

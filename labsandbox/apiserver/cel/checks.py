@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from labsandbox.apiserver.cel.program import CelError, pointed
+from labsandbox.apiserver.cel.error import CelError, pointed
 from labsandbox.apiserver.cel.values import escape
 
 Json = dict[str, Any]

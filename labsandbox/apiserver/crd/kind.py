@@ -16,6 +16,7 @@ from labsandbox.apiserver.crd.values import Checker
 from labsandbox.apiserver.schema.decode import DecodeError, decode
 from labsandbox.apiserver.schema.definitions import META, definition
 from labsandbox.apiserver.schema.node import Node
+from labsandbox.apiserver.validation import validate_common_update
 from labsandbox.apiserver.validation.errors import (
     NOT_SUPPORTED,
     REQUIRED,
@@ -104,6 +105,11 @@ class CustomVersion:
     def _has_list_types(self) -> bool:
         return self.schema is not None and structural.has_list_types(self.schema)
 
+    @property
+    def has_rules(self) -> bool:
+        """Say whether CEL rules are run for objects of this version."""
+        return self._rules is not None
+
     @cached_property
     def _rules(self) -> Any:
         """The CEL rules, compiled when first needed; None when there are none."""
@@ -188,11 +194,11 @@ class CustomVersion:
     def validate_update(self, new: Json, old: Json, subresource: str = "") -> list[FieldError]:
         """What is wrong with a change; `subresource` is "status" or ""."""
         metadata, before = new.get("metadata") or {}, old.get("metadata") or {}
-        common = validate_meta_update(metadata, before, core=False)
+        common = validate_common_update(new, old, self.custom.namespaced)
         found = self._type_meta(new)
         if found:
             return common + found
-        found = common + common
+        found = common + validate_meta_update(metadata, before, core=False)
         if self.schema is not None:
             if subresource == "status":
                 found += self._check_status(new, old)

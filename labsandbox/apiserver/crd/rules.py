@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from labsandbox.apiserver.cel import CelError, Program
 from labsandbox.apiserver.cel import compile as compile_cel
@@ -16,6 +16,9 @@ from labsandbox.apiserver.validation.errors import (
     FieldError,
     invalid,
 )
+
+if TYPE_CHECKING:
+    from labsandbox.apiserver.cel.cost import Meter
 
 Json = dict[str, Any]
 REASONS = {
@@ -85,13 +88,17 @@ class Rules:
     def check(self, new: Json, old: Json | None) -> list[FieldError]:
         """The rules that `new` breaks; `old` is the stored object of an update."""
         before = NOTHING if old is None else old
-        return self._walk(new, before, self.schema, "")
+        from labsandbox.apiserver.cel.cost import MAX_COST_OF_OBJECT, Meter
 
-    def _walk(self, value: Any, old: Any, schema: Json, path: str) -> list[FieldError]:
+        return self._walk(new, before, self.schema, "", Meter(MAX_COST_OF_OBJECT))
+
+    def _walk(
+        self, value: Any, old: Any, schema: Json, path: str, meter: Meter
+    ) -> list[FieldError]:
         found: list[FieldError] = []
         if value is not None:
             for rule in self._of(schema):
-                found += _run(rule, value, old, schema, path)
+                found += _run(rule, value, old, schema, path, meter)
         if isinstance(value, dict):
             properties, more = schema.get("properties") or {}, additional(schema)
             before = old if isinstance(old, dict) else {}
@@ -101,18 +108,20 @@ class Rules:
                 if below is None and isinstance(more, dict):
                     below, where = more, f"{path}[{key}]"
                 if below is not None and _has_rules(below):
-                    found += self._walk(item, before.get(key, NOTHING), below, where)
+                    found += self._walk(item, before.get(key, NOTHING), below, where, meter)
         elif isinstance(value, list) and isinstance(schema.get("items"), dict):
             items = schema["items"]
             if _has_rules(items):
                 before_items = correlate(value, old, schema)
                 for index, item in enumerate(value):
                     where = f"{path}[{index}]"
-                    found += self._walk(item, before_items[index], items, where)
+                    found += self._walk(item, before_items[index], items, where, meter)
         return found
 
 
-def _run(rule: Rule, value: Any, old: Any, schema: Json, path: str) -> list[FieldError]:
+def _run(
+    rule: Rule, value: Any, old: Any, schema: Json, path: str, meter: Meter
+) -> list[FieldError]:
     from labsandbox.apiserver.cel.values import to_cel
 
     field, kind = path or "<nil>", schema.get("type", "")
@@ -126,7 +135,7 @@ def _run(rule: Rule, value: Any, old: Any, schema: Json, path: str) -> list[Fiel
     if rule.uses_old:
         variables["oldSelf"] = _old(old, schema) if rule.optional_old else to_cel(old, schema)
     try:
-        is_met = rule.program.evaluate_values(variables)
+        is_met = rule.program.evaluate_values(variables, meter)
     except CelError as error:
         said = str(error)
         if said.startswith("no such overload"):
@@ -141,7 +150,7 @@ def _run(rule: Rule, value: Any, old: Any, schema: Json, path: str) -> list[Fiel
         return []
     where = f"{path}{rule.path}" if path else rule.path.removeprefix(".")
     type_of_error = REASONS.get(rule.reason, INVALID)
-    return [FieldError(type_of_error, where or "<nil>", kind, _message(rule, variables))]
+    return [FieldError(type_of_error, where or "<nil>", kind, _message(rule, variables, meter))]
 
 
 def _old(old: Any, schema: Json) -> Any:
@@ -152,10 +161,10 @@ def _old(old: Any, schema: Json) -> Any:
     return Optional(None, False) if old is NOTHING else Optional(to_cel(old, schema), True)
 
 
-def _message(rule: Rule, variables: Json) -> str:
+def _message(rule: Rule, variables: Json, meter: Meter) -> str:
     if rule.says is not None:
         try:
-            found = rule.says.evaluate_values(variables)
+            found = rule.says.evaluate_values(variables, meter)
         except CelError:
             return rule.default_message
         if isinstance(found, str) and found.strip() and "\n" not in found:

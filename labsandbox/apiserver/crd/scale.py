@@ -46,8 +46,12 @@ class Scale:
             "status": status,
         }
 
+    def has_replicas(self, obj: Json) -> bool:
+        """Does the object say how many it wants?"""
+        return read_path(obj, self.spec_path) is not None
+
     def set(self, obj: Json, replicas: int) -> None:
-        """Change the wish for replicas, in place."""
+        """Set the number of replicas in the spec, in place."""
         write_path(obj, self.spec_path, replicas)
 
     def check(self, obj: Json, only_status: bool = False) -> list[FieldError]:

@@ -35,7 +35,9 @@ def build(schema: Json | None) -> Node:
 def _node(schema: Json) -> Node:
     kind = schema.get("type")
     if schema.get("x-kubernetes-int-or-string"):
-        return Node(types.INT_OR_STRING, "intstr.IntOrString")
+        return ANYTHING
+    if schema.get("x-kubernetes-preserve-unknown-fields") and not schema.get("properties"):
+        return ANYTHING
     if kind == "object" or (not kind and schema.get("properties")):
         return _object(schema)
     if kind == "array":

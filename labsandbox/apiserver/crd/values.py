@@ -40,6 +40,11 @@ def regex(pattern: str) -> Any:
     return re2.compile(pattern, options)
 
 
+def _is_whole(value: float) -> bool:
+    """A float that stands for an integer: whole, and in the range where floats are exact."""
+    return value.is_integer() and abs(value) < 2**53
+
+
 class Checker:
     """One validation run below `prefix` (`status` when only the status is judged)."""
 
@@ -64,7 +69,7 @@ class Checker:
         if isinstance(value, str):
             found += self._string(value, schema, path)
         elif isinstance(value, int | float) and not isinstance(value, bool):
-            found += self._number(value, schema, path)
+            found += self._number(value, schema, path, is_typed=not found)
         elif isinstance(value, list):
             found += self._list(value, schema, path, old)
         found += self._enum(value, schema, path)
@@ -91,7 +96,7 @@ class Checker:
             return []
         if kind in wanted or (kind == "integer" and "number" in wanted):
             return []
-        if kind == "number" and "integer" in wanted and float(value).is_integer():
+        if kind == "number" and "integer" in wanted and _is_whole(float(value)):
             return []
         return [self._type_error(path, ",".join(wanted), kind)]
 
@@ -126,7 +131,7 @@ class Checker:
             found.append(FieldError(TYPE_INVALID, self._field(path), value, detail))
         return found
 
-    def _number(self, value: float, schema: Json, path: str) -> list[FieldError]:
+    def _number(self, value: float, schema: Json, path: str, *, is_typed: bool) -> list[FieldError]:
         found: list[FieldError] = []
         factor = schema.get("multipleOf")
         if factor and abs(value / factor - round(value / factor)) > 1e-9:
@@ -145,7 +150,7 @@ class Checker:
                 says = f"should be greater than or equal to {number(low)}"
                 found.append(self._invalid(path, value, says))
         form = schema.get("format")
-        if form in ("int32", "int64") and float(value).is_integer():
+        if is_typed and form in ("int32", "int64") and float(value).is_integer():
             bits = int(form[3:]) - 1
             if not -(2**bits) <= value < 2**bits:
                 says = f"Checked value must be of type integer with format {form} in {path}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from labsandbox.apiserver import metrics
 from labsandbox.apiserver.api import Api
 from labsandbox.apiserver.auth.token import ISSUER
 from labsandbox.apiserver.discovery import documents
@@ -31,6 +32,7 @@ async def answer_path(api: Api, request: Request) -> Response:
 
         return await answer_openapi(api, request, parts[1:])
     if parts[0] in ("api", "apis"):
+        metrics.refresh(api)
         return _discovery(api, request, parts)
     if path == "/version":
         return _plain(request, documents.VERSION)

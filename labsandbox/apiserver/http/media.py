@@ -94,6 +94,14 @@ def _choose(header: str, forms: bool) -> Accepted:
     raise not_acceptable(SUPPORTED)
 
 
+def takes_plain(header: str) -> bool:
+    """Does a client that asks for a form also take the object itself?"""
+    return any(
+        media in (*SUPPORTED, "*/*", "application/*") and not parameters.get("as")
+        for media, parameters in _clauses(header)
+    )
+
+
 def accept_errors(header: str) -> str:
     """The media type for an error: what the client wants if possible, JSON otherwise."""
     try:
@@ -109,9 +117,9 @@ def write(value: Any, media: str, *, pretty: bool = False) -> bytes:
         return write_yaml(value)
     if media == PROTOBUF:
         return write_protobuf(value)
-    if pretty:
-        return orjson.dumps(value, option=orjson.OPT_INDENT_2) + b"\n"
-    return orjson.dumps(value)
+    if pretty:  # as Go writes it: without a newline at the end
+        return orjson.dumps(value, option=orjson.OPT_INDENT_2)
+    return orjson.dumps(value, option=orjson.OPT_APPEND_NEWLINE)
 
 
 def only_accepted() -> StatusError:

@@ -15,7 +15,9 @@ from typing import Any
 import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from labsandbox.apiserver.status import method_not_allowed
+from labsandbox.apiserver.http.exhaustion import refusal
+from labsandbox.apiserver.status import StatusError, method_not_allowed
+from labsandbox.crowd import HEAD_SECONDS, Crowd
 
 MAX_HEAD = 1024 * 1024
 _METHOD = re.compile(rb"[A-Za-z-]{1,32} /")
@@ -40,6 +42,8 @@ def subject_of(certificate: dict[str, Any] | None) -> Subject | None:
 class Connection(HttpToolsProtocol):
     """One client connection; requests find it in `scope["connection"]`."""
 
+    crowd = Crowd()
+    head_timer: asyncio.TimerHandle | None = None
     subject: Subject | None = None
     tunnel: Callable[[bytes], None] | None = None
     """Once set, bytes from the client go there instead of the HTTP parser."""
@@ -52,11 +56,15 @@ class Connection(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        self.crowd.enter(self)
+        self._expect_head()
         ssl_object = transport.get_extra_info("ssl_object")
         if ssl_object is not None:
             self.subject = subject_of(ssl_object.getpeercert())
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self._stop_timer()
+        self.crowd.leave(self)
         super().connection_lost(exc)
         self._unset_keepalive_if_required()
         if self.on_lost is not None:
@@ -69,6 +77,7 @@ class Connection(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
+        self._expect_head()
         self.scope["connection"] = self  # type: ignore[typeddict-unknown-key]
 
     def _should_upgrade(self) -> bool:
@@ -94,14 +103,40 @@ class Connection(HttpToolsProtocol):
                 self._refuse_method()
             else:
                 self.send_400_response("Invalid HTTP request received.")
-        except httptools.HttpParserError:
-            self.send_400_response("Invalid HTTP request received.")
+        except httptools.HttpParserError as error:
+            # What a callback raised is the parser error's context.
+            if isinstance(error.__context__, MemoryError):
+                self._refuse_for_memory()
+            else:
+                self.send_400_response("Invalid HTTP request received.")
+        except MemoryError:
+            self._refuse_for_memory()
         if self.in_head and self.head_size > MAX_HEAD and not self.transport.is_closing():
             self.send_400_response("The request line and headers are too long.")
 
     def on_headers_complete(self) -> None:
         self.in_head, self.head_size = False, 0
+        self._stop_timer()
+        self.crowd.busy(self)
         super().on_headers_complete()
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        if self.cycle is None or self.cycle.response_complete:
+            self.crowd.rest(self)
+
+    def give_up(self) -> None:
+        """Close the connection: no request is under way on it."""
+        self.transport.abort()
+
+    def _expect_head(self) -> None:
+        if self.head_timer is None:
+            self.head_timer = self.loop.call_later(HEAD_SECONDS, self.give_up)
+
+    def _stop_timer(self) -> None:
+        if self.head_timer is not None:
+            self.head_timer.cancel()
+            self.head_timer = None
 
     def on_message_complete(self) -> None:
         self.in_head = True
@@ -116,12 +151,21 @@ class Connection(HttpToolsProtocol):
         super().on_body(body)
 
     def _refuse_method(self) -> None:
+        self._refuse(b"405 Method Not Allowed", method_not_allowed())
+
+    def _refuse_for_memory(self) -> None:
+        self._refuse(b"503 Service Unavailable", refusal("a connection"))
+
+    def _refuse(self, status: bytes, error: StatusError) -> None:
+        """Answer before there is a request, and close."""
         import orjson
 
-        body = orjson.dumps(method_not_allowed().body())
+        body = orjson.dumps(error.body())
         self.transport.write(
-            b"HTTP/1.1 405 Method Not Allowed\r\ncache-control: no-cache, private\r\n"
-            b"content-type: application/json\r\nconnection: close\r\ncontent-length: "
+            b"HTTP/1.1 "
+            + status
+            + b"\r\ncache-control: no-cache, private\r\n"
+            + b"content-type: application/json\r\nconnection: close\r\ncontent-length: "
             + str(len(body)).encode()
             + b"\r\n\r\n"
             + body

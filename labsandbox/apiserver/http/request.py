@@ -8,6 +8,8 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl
 
+from labsandbox import whole
+from labsandbox.apiserver import work
 from labsandbox.apiserver.status import StatusError, bad_request, too_large
 
 if TYPE_CHECKING:
@@ -18,6 +20,8 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 MAX_BODY = 3 * 1024 * 1024
+MOST_IN_FLIGHT = 192 * 1024 * 1024
+"""Bytes that the bodies of all requests may take together; as objects they take more."""
 _BODY_SECONDS = 60.0
 _DISCARD_SECONDS = 10.0
 _VERBS = {"POST": "create", "GET": "get", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
@@ -25,11 +29,33 @@ _DURATION = re.compile(r"[-+]?(\d+(\.\d*)?|\.\d+)(ns|us|µs|ms|s|m|h)")
 _NAMESPACE_SUBRESOURCES = ("status", "finalize")
 
 
+class Bodies:
+    """What the bodies of the requests that are being answered take together."""
+
+    def __init__(self) -> None:
+        self.bytes = 0
+
+    def take(self, size: int) -> None:
+        """Count more; refuse it when that is too much."""
+        if self.bytes + size > MOST_IN_FLIGHT:
+            raise StatusError(
+                429,
+                "TooManyRequests",
+                "Too many requests, please try again later.",
+                retry_after=1,
+            )
+        self.bytes += size
+
+
+BODIES = Bodies()
+
+
 class Request:
     """Parsed once; `resource` is empty for paths that are not about objects."""
 
     __slots__ = (
         "_body",
+        "_held",
         "_receive",
         "connection",
         "group",
@@ -58,6 +84,7 @@ class Request:
         self._receive = receive
         self.send = send
         self._body: bytes | None = None
+        self._held = 0
         self.connection = scope.get("connection")
         self.method: str = scope["method"]
         self.path: str = _without_dots(scope["path"])
@@ -124,9 +151,9 @@ class Request:
         text = self.first(key)
         if not text:
             return None
-        if not re.fullmatch(r"[-+]?\d+", text):
+        if not re.fullmatch(r"[-+]?[0-9]+", text):
             raise bad_request(f'strconv.ParseInt: parsing "{text}": invalid syntax')
-        value = int(text)
+        value = int(text) if len(text) < 64 else 2**63
         if not -(2**63) <= value < 2**63:
             raise bad_request(f'strconv.ParseInt: parsing "{text}": value out of range')
         return value
@@ -144,15 +171,17 @@ class Request:
         if self._body is not None:
             return self._body
         declared = self.headers.get("content-length", "")
-        if declared.isdigit() and int(declared) > limit:
+        if whole.read(declared) > limit:
             raise too_large(limit)
         message = await self._next()
         found: bytes = message.get("body", b"")
+        self._hold(len(found))
         if message.get("more_body"):
             chunks, size = [found], len(found)
             while message.get("more_body"):
                 message = await self._next()
                 chunk = message.get("body", b"")
+                self._hold(len(chunk))
                 size += len(chunk)
                 if size > limit:
                     raise too_large(limit)
@@ -161,7 +190,17 @@ class Request:
         if len(found) > limit:
             raise too_large(limit)
         self._body = found
+        work.add(len(found))
         return found
+
+    def _hold(self, size: int) -> None:
+        BODIES.take(size)
+        self._held += size
+
+    def release(self) -> None:
+        """Give the room of the body back: the request is answered."""
+        BODIES.bytes -= self._held
+        self._held = 0
 
     async def discard_body(self) -> None:
         """Read on without keeping anything, so that the client gets to read its answer."""

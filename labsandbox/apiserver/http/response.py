@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from labsandbox.apiserver.http.media import JSON, PROTOBUF, YAML, accept_errors, write
@@ -11,6 +12,7 @@ from labsandbox.apiserver.status import StatusError
 if TYPE_CHECKING:
     from labsandbox.apiserver.http.request import Request
 
+_MOST_WARNED, _SHORTENED, _MOST_WARNINGS = 4096, 256, 64
 _COMPRESSED_FROM = 128 * 1024
 _CHUNKED_FROM = 2048
 _PRIVATE = (b"cache-control", b"no-cache, private")
@@ -77,7 +79,7 @@ def failure(error: StatusError, request: Request) -> Response:
     if error.code == 413:
         headers.append((b"connection", b"close"))
     try:
-        body = write(error.body(), media)
+        body = write(error.body(), media, pretty=wants_pretty(request))
     except StatusError:
         media, body = JSON, write(error.body(), JSON)
     return Response(error.code, body, media, headers)
@@ -87,7 +89,7 @@ async def send(response: Response, request: Request) -> None:
     """Send an answer: compressed when long and wanted, chunked from 2 kB on, as Go does."""
     headers = response.headers
     body = response.body
-    for message in dict.fromkeys(request.warnings):
+    for message in limited(request.warnings):
         headers.append((b"warning", _warning(message)))
     if len(body) >= _COMPRESSED_FROM and "gzip" in request.headers.get("accept-encoding", ""):
         body = gzip.compress(body, 1)
@@ -98,6 +100,29 @@ async def send(response: Response, request: Request) -> None:
     start = {"type": "http.response.start", "status": response.status, "headers": headers}
     await request.send(start)
     await request.send({"type": "http.response.body", "body": body})
+
+
+def limited(warnings: Iterable[str]) -> list[str]:
+    """Return each warning once, and no more text than a kube-apiserver sends.
+
+    It shortens each to 256 characters when all together pass 4,096, and ends there. Ours also ends
+    after 64: Python's client reads no answer of more than 100 headers.
+
+    >>> limited(["a", "b", "a"]), len(limited(map(str, range(1000))))
+    (['a', 'b'], 64)
+    >>> [len(one) for one in limited([letter * 1000 for letter in "abcdefghij"])] == [256] * 10
+    True
+    """
+    found = list(dict.fromkeys(warnings))
+    if sum(map(len, found)) <= _MOST_WARNED:
+        return found[:_MOST_WARNINGS]
+    kept, written = list[str](), 0
+    for message in found[:_MOST_WARNINGS]:
+        if written >= _MOST_WARNED:
+            break
+        kept.append(message[:_SHORTENED])
+        written += len(kept[-1])
+    return kept
 
 
 def _warning(message: str) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from labsandbox.apiserver import metrics
 from labsandbox.apiserver.api import Api
 from labsandbox.apiserver.auth.reviews import REVIEW_GROUPS, review
 from labsandbox.apiserver.discovery.paths import answer_path
@@ -30,6 +31,9 @@ async def route(api: Api, request: Request) -> Response | None:
     request.check_timeout()
     if not request.resource:
         return await answer_path(api, request)
+    if request.group == metrics.GROUP:
+        metrics.refresh(api)
+        return await metrics.respond(api, request)
     resource = api.catalog.find(request.group, request.version, request.resource)
     if resource is None or not _scope_fits(resource, request):
         is_custom = resource is not None and resource.custom is not None
@@ -70,7 +74,7 @@ async def _verb(api: Api, request: Request, resource: ResourceDef) -> Response |
         case "watch":
             await watch(api, request, resource)
             return None
-        case "create" if not named:
+        case "create" if not named or resource.custom is not None:
             if resource.group in REVIEW_GROUPS:
                 return await review(api, request, resource)
             if resource.plural == "bindings":

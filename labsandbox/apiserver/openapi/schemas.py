@@ -115,9 +115,17 @@ def custom_schemas(resource: ResourceDef, prefix: str) -> dict[str, Json]:
     """The schemas of a custom kind and of its list."""
     name, list_name = kind_name(resource), kind_name(resource, resource.kind_of_list)
     version = resource.custom.version(resource.version)
-    own = _custom(version.schema or {"type": "object"}, prefix == V3)
+    schema = version.schema
+    own = _custom(schema or {"type": "object"}, prefix == V3)
+    # Clients of version 2 take properties for all there are, so an open schema names none.
+    is_open = schema is None or (
+        prefix != V3 and bool(schema.get("x-kubernetes-preserve-unknown-fields"))
+    )
+    if is_open:
+        own = {"type": "object"}
     group_version = {"group": resource.group, "version": resource.version}
-    own["properties"] = {**_type_meta(prefix, "ObjectMeta"), **_without_meta(own)}
+    if not is_open:
+        own["properties"] = {**_type_meta(prefix, "ObjectMeta"), **_without_meta(own)}
     own["x-kubernetes-group-version-kind"] = [{**group_version, "kind": resource.kind}]
     selectable = resource.custom.selectable_fields(resource.version)
     if selectable:

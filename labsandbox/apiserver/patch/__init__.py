@@ -12,6 +12,7 @@ from labsandbox.apiserver.patch.jsonpatch import apply_json_patch
 from labsandbox.apiserver.patch.mergepatch import apply_merge_patch
 from labsandbox.apiserver.patch.ownership import (
     ignored_fields,
+    name_applied,
     server_side_apply,
     settle,
     track_update,
@@ -23,6 +24,7 @@ __all__ = [
     "apply_merge_patch",
     "apply_strategic",
     "ignored_fields",
+    "name_applied",
     "server_side_apply",
     "settle",
     "track_update",

@@ -19,17 +19,30 @@ HERE = "."
 
 
 def read(fields: Any) -> Trie:
-    """From FieldsV1."""
+    """From FieldsV1; ValueError for a key that no path can have."""
     if not isinstance(fields, dict):
         return {}
     found: Trie = {}
     for key, below in fields.items():
         if key == HERE:
             found[HERE] = {}
-        elif isinstance(below, dict):
+        elif isinstance(below, dict) and _is_known(key):
             child = read(below)
             found[key] = child or {HERE: {}}
     return found
+
+
+def _is_known(key: str) -> bool:
+    """Whether this server knows the kind of the path element; others are left out, as Go does."""
+    if len(key) < 2 or key[1] != ":":
+        raise ValueError(f"not a path element: {key!r}")
+    if key[0] == "i":
+        int(key[2:])
+    elif key[0] in "kv":
+        value = orjson.loads(key[2:])
+        if key[0] == "k" and not isinstance(value, dict):
+            raise ValueError(f"not a key: {key!r}")
+    return key[0] in "fkvi"
 
 
 def write(trie: Trie) -> dict[str, Any]:

@@ -1,7 +1,10 @@
 """JSON Patch (RFC 6902) with the habits of the Go library the API server uses.
 
-`replace` on a missing map key adds it, negative indices count from the end, and every failure is
-the same 422: the server does not say which operation it was.
+`replace` on a missing map key adds it, `copy` of one adds null, negative indices count from the
+end, and every failure is the same 422: the server does not say which operation it was.
+
+Work is bounded as there: at most 10,000 operations, which copy at most as many bytes as a request
+may have. # differs: inserting into and removing from long lists counts as work, too.
 """
 
 from __future__ import annotations
@@ -9,14 +12,40 @@ from __future__ import annotations
 import copy
 from typing import Any
 
+import orjson
+
 from labsandbox.apiserver.status import StatusError, bad_request
 
 MAX_OPERATIONS = 10000
+MAX_COPIED = 3 * 1024 * 1024
+"""Bytes all `copy` operations of one patch may add."""
+MAX_SHIFTED = 50_000_000
+"""Items of lists all operations of one patch may move by one place."""
 MISSING = object()
 
 
 class _Refused(Exception):
     """An operation cannot be carried out."""
+
+
+class _Work:
+    """What the operations of one patch have copied and shifted so far."""
+
+    def __init__(self) -> None:
+        self._copied = self._shifted = 0
+
+    def copied(self, value: Any) -> Any:
+        """A copy of `value`; refused when the patch has copied too much."""
+        self._copied += len(orjson.dumps(value))
+        if self._copied > MAX_COPIED:
+            raise _Refused
+        return copy.deepcopy(value)
+
+    def shift(self, items: list[Any]) -> None:
+        """Count a change in the middle of a list; refused when the patch has moved too much."""
+        self._shifted += len(items)
+        if self._shifted > MAX_SHIFTED:
+            raise _Refused
 
 
 def refused() -> StatusError:
@@ -48,23 +77,23 @@ def apply_json_patch(obj: Any, operations: Any) -> Any:
                 f"error decoding patch: json: cannot unmarshal {kind} into Go value of type "
                 "handlers.jsonPatchOp"
             )
-    found = copy.deepcopy(obj)
+    found, work = copy.deepcopy(obj), _Work()
     try:
         for row in operations:
-            found = _one(found, row)
+            found = _one(found, row, work)
     except _Refused as error:
         raise refused() from error
     return found
 
 
-def _one(obj: Any, row: dict[str, Any]) -> Any:
+def _one(obj: Any, row: dict[str, Any], work: _Work) -> Any:
     operation, path = row.get("op"), row.get("path")
     if not isinstance(path, str):
         raise _Refused
     if operation == "add":
-        return _add(obj, _parts(path), copy.deepcopy(row.get("value")))
+        return _add(obj, _parts(path), copy.deepcopy(row.get("value")), work)
     if operation == "remove":
-        _take(obj, _parts(path))
+        _take(obj, _parts(path), work)
         return obj
     if operation == "replace":
         return _replace(obj, _parts(path), copy.deepcopy(row.get("value")))
@@ -79,12 +108,12 @@ def _one(obj: Any, row: dict[str, Any]) -> Any:
     source = row.get("from")
     if operation in ("move", "copy") and isinstance(source, str):
         found = _find(obj, _parts(source))
-        if found is MISSING:
-            raise _Refused
-        found = copy.deepcopy(found)
+        # The Go library copies what is not there as null.
         if operation == "move":
-            _take(obj, _parts(source))
-        return _add(obj, _parts(path), found)
+            _take(obj, _parts(source), work)
+        else:
+            found = work.copied(None if found is MISSING else found)
+        return _add(obj, _parts(path), None if found is MISSING else found, work)
     raise _Refused
 
 
@@ -138,7 +167,7 @@ def _parent(obj: Any, parts: list[str]) -> Any:
     return found
 
 
-def _add(obj: Any, parts: list[str], value: Any) -> Any:
+def _add(obj: Any, parts: list[str], value: Any, work: _Work) -> Any:
     if not parts:
         return value
     parent, last = _parent(obj, parts), parts[-1]
@@ -147,6 +176,7 @@ def _add(obj: Any, parts: list[str], value: Any) -> Any:
     elif last == "-":
         parent.append(value)
     else:
+        work.shift(parent)
         parent.insert(_index(last, len(parent) + 1), value)
     return obj
 
@@ -162,7 +192,7 @@ def _replace(obj: Any, parts: list[str], value: Any) -> Any:
     return obj
 
 
-def _take(obj: Any, parts: list[str]) -> None:
+def _take(obj: Any, parts: list[str], work: _Work) -> None:
     if not parts:
         raise _Refused
     parent, last = _parent(obj, parts), parts[-1]
@@ -171,4 +201,5 @@ def _take(obj: Any, parts: list[str]) -> None:
             raise _Refused
         del parent[last]
     else:
+        work.shift(parent)
         del parent[_index(last, len(parent))]

@@ -60,7 +60,10 @@ def read(entries: list[Json] | None) -> Managed:
             "" if operation == "Apply" else version,
             entry.get("subresource", ""),
         )
-        fields = fieldset.read(entry.get("fieldsV1"))
+        try:
+            fields = fieldset.read(entry.get("fieldsV1"))
+        except ValueError:
+            return {}
         if manager in found:
             fields = fieldset.union(found[manager].fields, fields)
         found[manager] = Owned(fields, version, entry.get("time"))

@@ -8,7 +8,10 @@ from labsandbox.apiserver.status import bad_request
 
 
 def apply_merge_patch(obj: dict[str, Any], patch: Any) -> dict[str, Any]:
-    """Return `obj` with `patch` merged in; null takes a key out."""
+    """Return `obj` with `patch` merged in; null takes a key out.
+
+    Maps the patch touches come out sorted: messages that show the result show it that way.
+    """
     if not isinstance(patch, dict):
         kinds = {list: "array", str: "string", bool: "bool", type(None): "null"}
         kind = kinds.get(type(patch), "number")
@@ -29,4 +32,4 @@ def _merge(target: Any, patch: dict[str, Any]) -> dict[str, Any]:
             found[key] = _merge(found.get(key), value)
         else:
             found[key] = value
-    return found
+    return dict(sorted(found.items()))

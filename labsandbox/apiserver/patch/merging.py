@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from typing import Any
 
 from labsandbox.apiserver.patch.fieldset import HERE, Trie
@@ -54,7 +55,7 @@ def _merge_lists(left: list[Any], right: list[Any], node: Node) -> list[Any]:
     new = dict(zip(right_keys, right, strict=True))
     if len(new) != len(right_keys):
         raise TypedError("duplicate entries")
-    shared = [key for key in right_keys if key in old]
+    shared = deque(key for key in right_keys if key in old)
     merged: set[str] = set()
     out: list[Any] = []
     at_left = at_right = 0
@@ -65,7 +66,7 @@ def _merge_lists(left: list[Any], right: list[Any], node: Node) -> list[Any]:
         if found is not ABSENT:
             out.append(found)
         if shared and shared[0] == key:
-            shared.pop(0)
+            shared.popleft()
 
     while at_left < len(left_keys) or at_right < len(right_keys):
         if at_left < len(left_keys):

@@ -44,13 +44,11 @@ for _path in (
     fieldset.insert(STRIPPED, _path)
 
 
-def ignored_fields(subresource: str, has_status: bool, custom: bool = False) -> Trie:
+def ignored_fields(subresource: str, has_status: bool) -> Trie:
     """The fields a write through this path resets, which nobody can own through it."""
     found: Trie = {}
     if subresource == "status":
         fieldset.insert(found, ("f:spec",))
-        if custom:
-            fieldset.insert(found, ("f:metadata",))
     elif subresource == "" and has_status:
         fieldset.insert(found, ("f:status",))
     return found
@@ -188,7 +186,7 @@ def server_side_apply(
     problems = validate(applied, node)
     if problems:
         raise server_error(
-            f"failed to create typed patch object ({_named(applied)}): {_several(problems)}"
+            f"failed to create typed patch object ({name_applied(applied)}): {_several(problems)}"
         )
     old: Json = _without_managed(live) if live is not None else _blank(node)
     owners = managed.read(_entries(live))
@@ -205,7 +203,8 @@ def server_side_apply(
     if who in owners:
         mine = fieldset.difference(owners[who].fields, STRIPPED)
         if mine:
-            stamp = now if changed else owners[who].time or now
+            # An apply without effect has no time, unless this manager applied before.
+            stamp = now if changed else owners[who].time
             owners[who] = Owned(mine, api_version, stamp)
         else:
             del owners[who]
@@ -235,7 +234,8 @@ def _blank(node: Node) -> Json:
     return found
 
 
-def _named(obj: Json) -> str:
+def name_applied(obj: Json) -> str:
+    """The applied object as messages show it: with a namespace only if the client gave one."""
     metadata = obj.get("metadata") or {}
     group_version = obj.get("apiVersion") or ""
     if "/" not in group_version:

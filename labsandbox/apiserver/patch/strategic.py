@@ -21,6 +21,7 @@ DELETE_PRIMITIVE = "$deleteFromPrimitiveList/"
 SET_ORDER = "$setElementOrder/"
 RETAIN = "$retainKeys"
 Json = dict[str, Any]
+_GONE = object()
 
 
 def apply_strategic(obj: Json, patch: Any, node: Node) -> Json:
@@ -77,16 +78,19 @@ def _retain(found: Json, patch: Json) -> Json:
         return found
     if not isinstance(keep, list):
         raise server_error(f"$retainKeys has unexpected type: {plain(keep)}")
+    kept = {key for key in keep if isinstance(key, str)}
     for key in patch:
-        if key not in (RETAIN, DIRECTIVE) and not key.startswith("$") and key not in keep:
+        if key not in (RETAIN, DIRECTIVE) and not key.startswith("$") and key not in kept:
             raise server_error("patch contains fields that are not in the retainKeys list: " + key)
-    return {key: value for key, value in found.items() if key in keep}
+    return {key: value for key, value in found.items() if key in kept}
 
 
 def _merge_key(found: Json, key: str, value: Any, patch: Json, node: Node | None) -> None:
     field = _field(node, key)
     below = _child(node, key)
     old = found.get(key)
+    if isinstance(value, dict) and key not in found and DIRECTIVE in value:
+        return  # a directive about what is not there
     if isinstance(value, dict):
         replaces = field is not None and "replace" in field.strategy
         if replaces and isinstance(old, dict):
@@ -110,7 +114,8 @@ def _merge_list(
 ) -> list[Any]:
     element = node.element if node is not None else None
     if not any(isinstance(item, dict) for item in (*old, *patch)):
-        merged = list(old) + [item for item in patch if item not in old]
+        present = {orjson.dumps(item) for item in old}
+        merged = list(old) + [item for item in patch if orjson.dumps(item) not in present]
         return _ordered(merged, patch, order, None, old)
     key = field.merge_key if field is not None else ""
     replace = [
@@ -124,23 +129,36 @@ def _merge_list(
             and item.get(DIRECTIVE) != "delete"
             and set(item) != {DIRECTIVE}
         ]
-    found = list(old)
+    found = _merge_items(old, patch, key, element)
+    live = [item for item in patch if isinstance(item, dict) and item.get(DIRECTIVE) != "delete"]
+    return _ordered(found, live, order, key, old)
+
+
+def _merge_items(old: list[Any], patch: list[Any], key: str, element: Node | None) -> list[Any]:
+    """The items of the patch merged into those with the same key; `$patch: delete` removes these.
+
+    Items are looked up, not searched: a patch may have as many as the object.
+    """
+    found: list[Any] = list(old)
+    places: dict[bytes, list[int]] = {}
+    for index, row in enumerate(found):
+        if isinstance(row, dict):
+            places.setdefault(orjson.dumps(row.get(key)), []).append(index)
     for item in patch:
         if not isinstance(item, dict):
             raise refused()
+        wanted = orjson.dumps(_key(item, key))
         if item.get(DIRECTIVE) == "delete":
-            wanted = _key(item, key)
-            found = [row for row in found if not (isinstance(row, dict) and row.get(key) == wanted)]
+            for index in places.pop(wanted, ()):
+                found[index] = _GONE
             continue
-        wanted = _key(item, key)
-        for index, row in enumerate(found):
-            if isinstance(row, dict) and key in row and row[key] == wanted:
-                found[index] = _merge_map(row, item, element)
-                break
-        else:
+        same = next((at for at in places.get(wanted, ()) if key in found[at]), None)
+        if same is None:
+            places.setdefault(wanted, []).append(len(found))
             found.append(_merge_map({}, item, element))
-    live = [item for item in patch if isinstance(item, dict) and item.get(DIRECTIVE) != "delete"]
-    return _ordered(found, live, order, key, old)
+        else:
+            found[same] = _merge_map(found[same], item, element)
+    return [row for row in found if row is not _GONE]
 
 
 def _key(item: Json, key: str) -> Any:
@@ -198,7 +216,8 @@ def _delete_primitives(found: Json, patch: Json) -> None:
         key = directive[len(DELETE_PRIMITIVE) :]
         old = found.get(key)
         if isinstance(old, list):
-            found[key] = [item for item in old if item not in gone]
+            gone_items = {orjson.dumps(item) for item in gone}
+            found[key] = [item for item in old if orjson.dumps(item) not in gone_items]
 
 
 def _order_untouched(found: Json, patch: Json, node: Node | None) -> None:

@@ -6,6 +6,7 @@ there; None is an explicit null.
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import orjson
@@ -73,7 +74,7 @@ def element_key(node: Node, item: Any) -> str:
         if item is None:
             message = "associative list without keys has an element that's an explicit null"
             raise TypedError(message)
-        return "v:" + orjson.dumps(item).decode()
+        return "v:" + _written(item)
     if item is None:
         raise TypedError("associative list with keys may not have a null element")
     if not isinstance(item, dict):
@@ -89,7 +90,14 @@ def element_key(node: Node, item: Any) -> str:
                     "(and doesn't have default value)"
                 )
         keys[name] = value
-    return "k:" + orjson.dumps(keys, option=orjson.OPT_SORT_KEYS).decode()
+    return "k:" + _written(keys)
+
+
+def _written(value: Any) -> str:
+    try:
+        return orjson.dumps(value, option=orjson.OPT_SORT_KEYS).decode()
+    except TypeError:  # an integer of more than 64 bits, refused later by its type
+        return json.dumps(value, sort_keys=True, separators=(",", ":"))
 
 
 def validate(value: Any, node: Node, path: str = "", allow_duplicates: bool = False) -> list[str]:

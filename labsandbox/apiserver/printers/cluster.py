@@ -233,11 +233,6 @@ def priority_class_row(obj: Json) -> list[Any]:
     return [name(obj), count(obj, "value"), bool(obj.get("globalDefault")), created(obj), policy]
 
 
-def runtime_class_row(obj: Json) -> list[Any]:
-    """The cells of a RuntimeClass."""
-    return [name(obj), str(obj.get("handler") or ""), created(obj)]
-
-
 def webhooks_row(obj: Json) -> list[Any]:
     """The cells of a webhook configuration."""
     return [name(obj), len(items(obj, "webhooks")), created(obj)]
@@ -248,16 +243,6 @@ def policy_row(obj: Json) -> list[Any]:
     param = at(obj, "spec", "paramKind")
     shown = f"{param.get('apiVersion')}/{param.get('kind')}" if param else UNSET
     return [name(obj), len(items(obj, "spec", "validations")), shown, created(obj)]
-
-
-def policy_binding_row(obj: Json) -> list[Any]:
-    """The cells of a ValidatingAdmissionPolicyBinding."""
-    param = at(obj, "spec", "paramRef")
-    shown = UNSET
-    if param and param.get("name"):
-        space = param.get("namespace") or "*"
-        shown = f"{space}/{param['name']}"
-    return [name(obj), str(at(obj, "spec", "policyName") or ""), shown, created(obj)]
 
 
 def signing_request_row(obj: Json) -> list[Any]:

@@ -11,7 +11,7 @@ from typing import Any
 
 from labsandbox.apiserver.printers.age import read_moment, span
 from labsandbox.apiserver.printers.cells import Json
-from labsandbox.apiserver.printers.columns import Column, column, name_column
+from labsandbox.apiserver.printers.columns import META, Column, column, describe, name_column
 
 STEP = re.compile(
     r"""\.\.?(?P<name>(?:[^.\[\\]|\\.)+)"""
@@ -28,6 +28,30 @@ COMPARE = {
     "<=": operator.le,
     ">=": operator.ge,
 }
+
+
+def scale_columns() -> list[Json]:
+    """How the Scale of a custom object is printed."""
+    return [
+        {
+            "name": "Desired",
+            "type": "integer",
+            "description": "Number of desired replicas",
+            "jsonPath": ".spec.replicas",
+        },
+        {
+            "name": "Available",
+            "type": "integer",
+            "description": "Number of actual replicas",
+            "jsonPath": ".status.replicas",
+        },
+        {
+            "name": "Age",
+            "type": "date",
+            "description": describe(META, "creationTimestamp"),
+            "jsonPath": ".metadata.creationTimestamp",
+        },
+    ]
 
 
 def custom_columns(definitions: list[Json]) -> tuple[Column, ...]:

@@ -103,17 +103,6 @@ def ingress_row(obj: Json) -> list[Any]:
     ]
 
 
-def ingress_class_row(obj: Json) -> list[Any]:
-    """The cells of an IngressClass."""
-    reference = at(obj, "spec", "parameters")
-    shown = NONE
-    if reference:
-        group = reference.get("apiGroup")
-        kind = f"{reference.get('kind')}.{group}" if group else str(reference.get("kind"))
-        shown = f"{kind}/{reference.get('name')}"
-    return [name(obj), at(obj, "spec", "controller") or "", shown, created(obj)]
-
-
 def network_policy_row(obj: Json) -> list[Any]:
     """The cells of a NetworkPolicy."""
     return [name(obj), selector(at(obj, "spec", "podSelector")), created(obj)]

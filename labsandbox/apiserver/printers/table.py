@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from labsandbox.apiserver.printers import cluster, network, workload
+from labsandbox.apiserver.printers import cluster, network, rare, server, workload
 from labsandbox.apiserver.printers.cells import Json, at, created, name
 from labsandbox.apiserver.printers.columns import (
     CUSTOM_DEFAULT,
@@ -20,8 +20,10 @@ from labsandbox.apiserver.printers.pod import pod_conditions, pod_row
 META = "meta.k8s.io/v1"
 GENERATION = "deprecated.daemonset.template.generation"
 ROWS: dict[str, Callable[[Json], list[Any]]] = {
+    "apiservices.apiregistration.k8s.io": server.api_service_row,
     "certificatesigningrequests.certificates.k8s.io": cluster.signing_request_row,
     "clusterrolebindings.rbac.authorization.k8s.io": cluster.binding_row,
+    "componentstatuses": server.component_status_row,
     "configmaps": cluster.config_map_row,
     "controllerrevisions.apps": workload.controller_revision_row,
     "cronjobs.batch": workload.cron_job_row,
@@ -31,7 +33,6 @@ ROWS: dict[str, Callable[[Json], list[Any]]] = {
     "endpointslices.discovery.k8s.io": network.endpoint_slice_row,
     "events": cluster.event_row,
     "horizontalpodautoscalers.autoscaling": workload.autoscaler_row,
-    "ingressclasses.networking.k8s.io": network.ingress_class_row,
     "ingresses.networking.k8s.io": network.ingress_row,
     "jobs.batch": workload.job_row,
     "leases.coordination.k8s.io": cluster.lease_row,
@@ -49,15 +50,14 @@ ROWS: dict[str, Callable[[Json], list[Any]]] = {
     "replicationcontrollers": workload.replication_controller_row,
     "resourcequotas": cluster.quota_row,
     "rolebindings.rbac.authorization.k8s.io": cluster.binding_row,
-    "runtimeclasses.node.k8s.io": cluster.runtime_class_row,
     "secrets": cluster.secret_row,
     "serviceaccounts": cluster.service_account_row,
     "services": network.service_row,
     "statefulsets.apps": workload.stateful_set_row,
     "storageclasses.storage.k8s.io": cluster.storage_class_row,
     "validatingadmissionpolicies.admissionregistration.k8s.io": cluster.policy_row,
-    "validatingadmissionpolicybindings.admissionregistration.k8s.io": cluster.policy_binding_row,
     "validatingwebhookconfigurations.admissionregistration.k8s.io": cluster.webhooks_row,
+    **rare.ROWS,
 }
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from functools import cache
 from importlib.resources import files
 
+from labsandbox.apiserver.registry import rare
 from labsandbox.apiserver.registry.resource import (
     STANDARD_VERBS,
     ResourceDef,
@@ -23,10 +24,8 @@ _RETURNS_OBJECT = {
     "resourcequotas",
     "podtemplates",
     "podsecuritypolicies",
-    "volumeattachments",
     "storageclasses",
-    "csinodes",
-    "csidrivers",
+    *rare.RETURNS_OBJECT,
 }
 _GENERATION = {
     "deployments",
@@ -37,19 +36,16 @@ _GENERATION = {
     "cronjobs",
     "replicationcontrollers",
     "ingresses",
-    "ingressclasses",
     "networkpolicies",
     "poddisruptionbudgets",
     "validatingwebhookconfigurations",
     "mutatingwebhookconfigurations",
     "validatingadmissionpolicies",
-    "validatingadmissionpolicybindings",
     "priorityclasses",
     "podtemplates",
-    "flowschemas",
-    "prioritylevelconfigurations",
     "customresourcedefinitions",
     "endpointslices",
+    *rare.GENERATION,
 }
 _UPDATE_CREATES = {
     "leases",
@@ -68,16 +64,10 @@ _CONDITIONAL = {
     "poddisruptionbudgets",
     "controllerrevisions",
     "apiservices",
-    "csinodes",
-    "csidrivers",
-    "volumeattachments",
-    "flowschemas",
-    "prioritylevelconfigurations",
-    "runtimeclasses",
     "validatingwebhookconfigurations",
     "mutatingwebhookconfigurations",
     "validatingadmissionpolicies",
-    "validatingadmissionpolicybindings",
+    *rare.CONDITIONAL,
 }
 
 
@@ -96,7 +86,7 @@ def _strategy(plural: str, subresources: dict[str, Subresource]) -> Strategy:
 def builtin() -> tuple[ResourceDef, ...]:
     """Read the built-in resources in the order discovery lists them."""
     text = files("labsandbox.apiserver.registry").joinpath("builtin.json").read_bytes()
-    return tuple(_from_row(row) for row in json.loads(text))
+    return tuple(_from_row(row) for row in rare.among(json.loads(text)))
 
 
 def _from_row(row: dict[str, object]) -> ResourceDef:

@@ -9,9 +9,14 @@ from __future__ import annotations
 from typing import Any
 
 from labsandbox.apiserver.registry.resource import ResourceDef
+from labsandbox.apiserver.schema import node as types
+from labsandbox.apiserver.schema.definitions import definition, kinds
+from labsandbox.apiserver.schema.node import Field, Node
 
 Json = dict[str, Any]
 
+_DEFAULT_SHARE = 80
+_AS_JSON = ("apiextensions.k8s.io", "apiregistration.k8s.io")
 _EVENT_NAMES = {
     "involvedObject": "regarding",
     "message": "note",
@@ -40,6 +45,8 @@ def converted(resource: ResourceDef, stored: Json) -> Json:
 
 def to_storage(resource: ResourceDef, obj: Json) -> Json:
     """The reverse: an object as a client wrote it, as it is stored."""
+    if resource.custom is None and resource.group not in _AS_JSON:
+        obj = _without_empty(resource, obj)
     if resource.storage is None:
         return obj
     group, version, kind = resource.storage
@@ -57,6 +64,33 @@ def to_storage(resource: ResourceDef, obj: Json) -> Json:
     if resource.plural == "horizontalpodautoscalers":
         _from_autoscaling_v1(out)
     return out
+
+
+def _without_empty(resource: ResourceDef, obj: Json) -> Json:
+    """Stored as protobuf, an empty list or map is none at all; it comes back as null."""
+    name = kinds().get((resource.group, resource.version, resource.kind))
+    return _emptied(obj, definition(name)) if name is not None else obj
+
+
+def _emptied(value: Any, node: Node) -> Any:
+    if isinstance(value, dict) and node.kind == types.STRUCT:
+        found = {key: _member(item, node.fields.get(key)) for key, item in value.items()}
+        return found if any(found[key] is not value[key] for key in value) else value
+    if isinstance(value, list | dict) and node.element is not None and value:
+        if node.element.kind not in (types.STRUCT, types.LIST, types.MAP):
+            return value
+        if isinstance(value, list):
+            return [_emptied(item, node.element) for item in value]
+        return {key: _emptied(item, node.element) for key, item in value.items()}
+    return value
+
+
+def _member(value: Any, field: Field | None) -> Any:
+    if field is None or not isinstance(value, list | dict):
+        return value
+    if not value and field.always and field.node.kind in (types.LIST, types.MAP):
+        return None
+    return _emptied(value, field.node)
 
 
 def _to_autoscaling_v1(obj: Json) -> None:
@@ -85,6 +119,8 @@ def _to_autoscaling_v1(obj: Json) -> None:
 def _from_autoscaling_v1(obj: Json) -> None:
     spec = dict(obj.get("spec") or {})
     percentage = spec.pop("targetCPUUtilizationPercentage", None)
+    if percentage is None and not spec.get("metrics"):
+        percentage = _DEFAULT_SHARE
     if percentage is not None:
         target = {"type": "Utilization", "averageUtilization": percentage}
         spec["metrics"] = [{"type": "Resource", "resource": {"name": "cpu", "target": target}}]

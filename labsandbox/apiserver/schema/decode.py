@@ -23,16 +23,25 @@ RANGES = {"int32": 2**31, "int64": 2**63, "uint8": 2**8, "int": 2**63, "uint16":
 
 
 class DecodeError(ValueError):
-    """The object does not fit its Go type; the message is the server's."""
+    """The object does not fit its Go type; the message is the server's.
+
+    `converted` is what the same mistake is called where a server fills the type from a map it has
+    read already (strategic merge patch, server-side apply) and not from the text.
+    """
+
+    def __init__(self, message: str, converted: str = "") -> None:
+        super().__init__(message)
+        self.converted = converted or message
 
 
 class Decoding:
     """One run: the first type error and every unknown field, in the order of the text."""
 
-    __slots__ = ("error", "messages", "muted")
+    __slots__ = ("converted", "error", "messages", "muted")
 
     def __init__(self) -> None:
         self.error = ""
+        self.converted = ""
         self.messages: list[str] = []
         self.muted = False
 
@@ -41,15 +50,39 @@ class Decoding:
         if not self.muted and len(self.messages) < MAX_MESSAGES and message not in self.messages:
             self.messages.append(message)
 
-    def mismatch(self, value: Any, go: str, struct: str, names: str) -> None:
+    def mismatch(self, value: Any, go: str, struct: str, names: str, kind: str = "") -> None:
         if self.error:
             return
+        self.converted = _conversion(value, go, kind)
         what = _json_type(value, go)
         where = f"Go struct field {struct}.{names}" if names else "Go value"
         self.error = f"json: cannot unmarshal {what} into {where} of type {go}"
 
-    def fail(self, text: str) -> None:
-        self.error = self.error or text
+    def fail(self, text: str, converted: str = "") -> None:
+        if not self.error:
+            self.error, self.converted = text, converted
+
+
+def _conversion(value: Any, go: str, kind: str) -> str:
+    """What Go's converter of maps says of a value that does not fit; "": what the reader says."""
+    source = _go_kind(value)
+    if kind == types.MAP:
+        return f"cannot restore map from {source}"
+    if kind in (types.LIST, types.BYTES):
+        return f"cannot restore slice from {source}"
+    if kind == types.STRUCT:
+        return f"cannot restore struct from: {source}"
+    if kind == types.STRING and source == "int64":
+        return f"cannot convert int64 to {go}"
+    if kind == types.INT and source == "float64":
+        return f"cannot convert float64 to {go}"
+    kinds = {types.STRING: "string", types.BOOL: "bool", types.INT: go, types.FLOAT: "float64"}
+    return f"unrecognized type: {kinds[kind]}" if kind in kinds else ""
+
+
+def _go_kind(value: Any) -> str:
+    kinds = {bool: "bool", int: "int64", float: "float64", str: "string", list: "slice"}
+    return kinds.get(type(value), "map")
 
 
 def _json_type(value: Any, go: str = "") -> str:
@@ -73,7 +106,7 @@ def decode(value: Any, node: Node) -> tuple[Any, list[str]]:
     run = Decoding()
     found = _struct(value, node, run, "", "")
     if run.error:
-        raise DecodeError(run.error)
+        raise DecodeError(run.error, run.converted)
     return found, run.messages
 
 
@@ -100,11 +133,15 @@ def _struct(value: dict[str, Any], node: Node, run: Decoding, path: str, names: 
     for name, field in fields.items():
         if name in got:
             found = got[name]
-            if found or field.pointer or field.always or (type(found) is float and found):
+            if found or field.pointer or field.always or name in _KEPT_EMPTY.get(struct, ()):
                 out[name] = found
         elif field.always:
             out[name] = None if field.pointer else zero(field.node)
     return out
+
+
+_KEPT_EMPTY = {"LabelSelectorRequirement": ("values",)}
+"""Empty lists that validation shows as they were sent; defaulting drops those it accepts."""
 
 
 def zero(node: Node) -> Any:
@@ -141,7 +178,7 @@ def _any(value: Any, node: Node, run: Decoding, path: str, names: str, struct: s
         return _free(value, node, run, path, names)
     else:
         return _scalar(value, node, run, names, struct)
-    run.mismatch(value, node.go, struct, names)
+    run.mismatch(value, node.go, struct, names, kind)
     return None
 
 
@@ -212,7 +249,7 @@ def _scalar(value: Any, node: Node, run: Decoding, names: str, struct: str) -> A
             return _bytes(value, run)
     else:
         return _time(value, kind, run)
-    run.mismatch(value, node.go, struct, names)
+    run.mismatch(value, node.go, struct, names, kind)
     return None
 
 
@@ -228,7 +265,7 @@ def _int_or_string(value: Any, run: Decoding) -> Any:
 def _quantity(value: Any, run: Decoding) -> Any:
     text = value if isinstance(value, str) else number_text(value) if _is_number(value) else "{"
     try:
-        return quantity.normal(text.strip())
+        return quantity.read(text.strip())
     except quantity.QuantityError as error:
         run.fail(str(error))
         return None
@@ -246,7 +283,8 @@ def _bytes(value: str, run: Decoding) -> Any:
     try:
         base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError):
-        run.fail(f"illegal base64 data at input byte {_bad_base64(value)}")
+        text = f"illegal base64 data at input byte {_bad_base64(value)}"
+        run.fail(text, f"error decoding from json: {text}")
         return None
     return text
 

@@ -57,6 +57,13 @@ def _pod(obj: Json) -> None:
         _host_ports(spec)
 
 
+@_rule("io.k8s.apimachinery.pkg.apis.meta.v1.LabelSelectorRequirement")
+def _selector_row(obj: Json) -> None:
+    """An empty list is none, except where a message is going to show it."""
+    if not obj.get("values") and obj.get("operator") not in ("In", "NotIn"):
+        obj.pop("values", None)
+
+
 @_rule("core.v1.Secret")
 def _secret(obj: Json) -> None:
     # stringData is write-only: it wins over data, and no answer ever shows it.
@@ -118,6 +125,16 @@ def _namespace(obj: Json) -> None:
     metadata = obj.setdefault("metadata", {})
     if metadata.get("name"):
         metadata.setdefault("labels", {})["kubernetes.io/metadata.name"] = metadata["name"]
+
+
+@_rule("core.v1.NodeSpec")
+def _node_spec(obj: Json) -> None:
+    """podCIDR is the first of podCIDRs; the single one wins where they differ."""
+    first, several = obj.get("podCIDR") or "", obj.get("podCIDRs") or []
+    if first and (not several or several[0] != first):
+        obj["podCIDRs"] = [first]
+    elif several and not first:
+        obj["podCIDR"] = several[0]
 
 
 @_rule("core.v1.NodeStatus")
@@ -191,7 +208,10 @@ def _service(obj: Json) -> None:
     for port in spec.get("ports") or ():
         if port.get("targetPort") in (None, 0, ""):
             port["targetPort"] = port.get("port", 0)
-    if kind in ("NodePort", "LoadBalancer") and not spec.get("externalTrafficPolicy"):
+    is_outside = kind in ("NodePort", "LoadBalancer") or (
+        kind == "ClusterIP" and bool(spec.get("externalIPs"))
+    )
+    if is_outside and not spec.get("externalTrafficPolicy"):
         spec["externalTrafficPolicy"] = "Cluster"
     if kind in ("ClusterIP", "NodePort", "LoadBalancer"):
         spec.setdefault("internalTrafficPolicy", "Cluster")

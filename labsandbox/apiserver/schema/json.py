@@ -49,10 +49,14 @@ def _float(text: str) -> float:
 def _int(text: str) -> int | float:
     if len(text) < 19:
         return int(text)
-    if len(text) > 400:
-        raise JsonError(f"json: cannot unmarshal number {text[:40]} into Go value of type float64")
-    found = int(text)
-    return found if -(2**63) <= found < 2**63 else float(found)
+    found = int(text) if len(text) <= 400 else math.inf
+    if -(2**63) <= found < 2**63:
+        return found
+    try:
+        return _float(str(found))
+    except JsonError:
+        shown = f"json: cannot unmarshal number {text[:40]} into Go value of type float64"
+        raise JsonError(shown) from None
 
 
 _strict = json.JSONDecoder(
@@ -83,6 +87,31 @@ def loads(raw: bytes) -> tuple[Any, list[str]]:
     if raw.count(b"{") + raw.count(b"[") > MAX_DEPTH and depth_exceeds(found, MAX_DEPTH):
         raise JsonError("exceeded max depth")
     return found, messages
+
+
+def in_order(raw: bytes, messages: list[str]) -> list[str]:
+    """Messages about unknown and repeated fields in the order the text gives reason for them."""
+    try:
+        listing = _listing.decode(raw.decode("utf-8", "replace"))
+    except json.JSONDecodeError:
+        return messages  # YAML: its reader has no order of its own
+    places: dict[str, int] = {}
+    _note_places(listing, "", places)
+    return sorted(messages, key=lambda message: places.get(message, len(places)))
+
+
+def _note_places(value: Any, path: str, places: dict[str, int]) -> None:
+    if isinstance(value, tuple):
+        seen: set[str] = set()
+        for key, item in value:
+            below = f"{path}.{key}" if path else key
+            what = "duplicate" if key in seen else "unknown"
+            seen.add(key)
+            places.setdefault(f'{what} field "{below}"', len(places))
+            _note_places(item, below, places)
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            _note_places(item, f"{path}[{index}]", places)
 
 
 def depth_exceeds(value: Any, limit: int) -> bool:

@@ -18,6 +18,8 @@ FLOAT = re.compile(
 )
 # Where go-yaml stops, too.
 MAX_DEPTH = 10_000
+MAX_REPEATED = 20_000
+"""Values that aliases may repeat. # differs: go-yaml allows a share of the document."""
 TRUE = frozenset(("y", "yes", "on", "true"))
 
 
@@ -103,7 +105,10 @@ def loads(raw: bytes) -> tuple[Any, list[str]]:
         _check_depth(text)
         loader = _GoLoader(text)
         try:
-            found = loader.get_single_data() if "\n---" not in text else loader.get_data()
+            node = loader.get_single_node() if "\n---" not in text else _first(loader)
+            if "*" in text and node is not None:
+                _check_aliases(node)
+            found = None if node is None else loader.construct_document(node)
         finally:
             loader.dispose()
     except yaml.MarkedYAMLError as error:
@@ -133,6 +138,43 @@ def _check_depth(text: str) -> None:
                 raise YamlError("yaml: exceeded max depth")
         elif isinstance(event, yaml.CollectionEndEvent):
             depth -= 1
+
+
+def _first(loader: Any) -> Any:
+    return loader.get_node() if loader.check_node() else None
+
+
+def _check_aliases(root: Any) -> None:
+    """Refuse a document whose aliases repeat too much, before it is built.
+
+    Each node is counted once, with the number of values it stands for: a document of 1 KB may
+    stand for more than fits into memory.
+    """
+    sizes: dict[int, int] = {}
+    total = 0
+    stack: list[tuple[Any, bool]] = [(root, False)]
+    while stack:
+        node, is_done = stack.pop()
+        if not is_done and id(node) in sizes:
+            continue
+        inner = _inner(node)
+        if is_done:
+            sizes[id(node)] = 1 + sum(sizes.get(id(one), 0) for one in inner)
+            continue
+        total += 1
+        sizes[id(node)] = 0  # a node inside itself; refused when it is built
+        stack.append((node, True))
+        stack += [(one, False) for one in inner]
+    if sizes[id(root)] - total > MAX_REPEATED:
+        raise YamlError("yaml: document contains excessive aliasing")
+
+
+def _inner(node: Any) -> list[Any]:
+    if isinstance(node, yaml.SequenceNode):
+        return list(node.value)
+    if isinstance(node, yaml.MappingNode):
+        return [part for pair in node.value for part in pair]
+    return []
 
 
 def _go_message(error: yaml.MarkedYAMLError) -> str:

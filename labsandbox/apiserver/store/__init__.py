@@ -7,6 +7,6 @@ when its row is on disk.
 
 from labsandbox.apiserver.store.database import DatabaseError
 from labsandbox.apiserver.store.record import Change, Record
-from labsandbox.apiserver.store.store import Stale, Store
+from labsandbox.apiserver.store.store import MOST_KEPT, Stale, Store
 
-__all__ = ["Change", "DatabaseError", "Record", "Stale", "Store"]
+__all__ = ["MOST_KEPT", "Change", "DatabaseError", "Record", "Stale", "Store"]

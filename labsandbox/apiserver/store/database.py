@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from queue import SimpleQueue
 
+from labsandbox.apiserver.store.witness import Witness
+
 Row = tuple[int, str, str, str, int, bytes]
 """revision, bucket, namespace, name, kind of change, body."""
 
@@ -36,6 +38,7 @@ class Database:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.witness = Witness(path)
         try:
             self._connection = sqlite3.connect(
                 path, isolation_level=None, check_same_thread=False, timeout=2
@@ -90,8 +93,24 @@ class Database:
     def _work(self) -> None:
         while (job := self._queue.get()) is not None:
             job()
+        self._end()
+
+    def _end(self) -> None:
+        self.witness.note(self._last(), at_once=True)
+        self.witness.save_copy(self._connection)
         with contextlib.suppress(sqlite3.Error):
             self._connection.close()
+
+    def _last(self) -> int:
+        """The highest revision on disk, also when its row has been cut from the history."""
+        with contextlib.suppress(sqlite3.Error):
+            row = self._connection.execute("SELECT MAX(revision) FROM history").fetchone()
+            return max(int(row[0] or 0), self.number("revision"))
+        return 0
+
+    def copy(self) -> None:
+        """Make a copy to go back to, on the committing thread."""
+        self._queue.put(lambda: self.witness.save_copy(self._connection))
 
     def run(
         self,
@@ -113,6 +132,7 @@ class Database:
             self._connection.execute("BEGIN IMMEDIATE")
             job(self._connection)
             self._connection.execute("COMMIT")
+            self.witness.note(self._last())
         except sqlite3.Error as error:
             with contextlib.suppress(sqlite3.Error):
                 self._connection.execute("ROLLBACK")

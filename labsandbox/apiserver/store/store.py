@@ -9,23 +9,23 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import sqlite3
 import time
 from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from labsandbox import disk
 from labsandbox.apiserver.status import StatusError
 from labsandbox.apiserver.store.bucket import Bucket
-from labsandbox.apiserver.store.database import Database, Row, forget, insert
+from labsandbox.apiserver.store.database import Database, DatabaseError, Row, forget, insert
 from labsandbox.apiserver.store.record import CREATED, DELETED, MODIFIED, Change, Record, encode
 
 Json = dict[str, Any]
 Listener = Callable[[Change], None]
 _LOG = logging.getLogger(__name__)
 _BATCH = 500
-_MOST_KEPT, _OVERHEAD = 24 * 1024 * 1024, 400
+MOST_KEPT, _OVERHEAD = 24 * 1024 * 1024, 400
 
 
 class Stale(Exception):
@@ -44,7 +44,8 @@ class _Entry:
 class Store:
     """Reads are plain calls; `write` and `remove` return when the change is on disk."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, most_kept: int = MOST_KEPT) -> None:
+        self._most_kept = most_kept
         self._database = Database(path)
         self._buckets: dict[str, Bucket] = {}
         self._pending: dict[tuple[str, str, str], Change] = {}
@@ -67,6 +68,10 @@ class Store:
         self.revision = max(self._database.number("revision"), 1)
         self._next = self.revision
         self._load()
+        complaint = self._database.witness.complaint(self.revision)
+        if complaint:
+            self._database.close()
+            raise DatabaseError(complaint)
 
     def _load(self) -> None:
         for revision, bucket_name, namespace, name, kind, body in self._database.load():
@@ -217,7 +222,7 @@ class Store:
         for listener in self.listeners:
             listener(change)
         change.wire.clear()
-        if self._kept > _MOST_KEPT and self._cutting is None:
+        if self._kept > self._most_kept and self._cutting is None:
             self._cutting = self._loop.create_task(self._cut())
             self._cutting.add_done_callback(self._cut_done)
 
@@ -228,12 +233,12 @@ class Store:
 
     def _too_much(self) -> int:
         """The revision to forget up to, so that the past takes no more than half its room."""
-        if self._kept <= _MOST_KEPT:
+        if self._kept <= self._most_kept:
             return 0
         left = self._kept
         for revision, size in self._sizes:
             left -= size
-            if left <= _MOST_KEPT // 2:
+            if left <= self._most_kept // 2:
                 return revision
         return self.revision
 
@@ -313,10 +318,7 @@ class Store:
 
 
 def _storage_status(error: Exception) -> StatusError:
-    full = isinstance(error, sqlite3.OperationalError) and (
-        "full" in str(error) or "disk I/O" in str(error)
-    )
-    if full:
+    if disk.is_full(error):
         return StatusError(
             507,
             "InsufficientStorage",

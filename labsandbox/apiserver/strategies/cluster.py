@@ -44,8 +44,36 @@ def create_volume(obj: Json) -> None:
         obj["status"]["lastPhaseTransitionTime"] = created
 
 
+_OWN_SOURCES = (("PersistentVolumeClaim", ""), ("VolumeSnapshot", "snapshot.storage.k8s.io"))
+
+
 def create_claim(obj: Json) -> None:
     obj["status"] = {"phase": "Pending"}
+    spec = obj.get("spec") or {}
+    _drop_sources(spec, {})
+    source, reference = spec.get("dataSource"), spec.get("dataSourceRef")
+    if source is not None and reference is None:
+        spec["dataSourceRef"] = dict(source)
+    elif reference is not None and source is None:
+        spec["dataSource"] = dict(reference)
+
+
+def update_claim(new: Json, old: Json) -> None:
+    _drop_sources(new.get("spec") or {}, old.get("spec") or {})
+
+
+def _drop_sources(spec: Json, before: Json) -> None:
+    """Sources in other namespaces are an alpha feature; foreign ones only work as dataSourceRef."""
+    reference = spec.get("dataSourceRef") or {}
+    if reference.get("namespace") and before.get("dataSourceRef") is None:
+        del spec["dataSourceRef"]
+    if before.get("dataSource") is not None or before.get("dataSourceRef") is not None:
+        return
+    source = spec.get("dataSource")
+    if source is None or spec.get("dataSourceRef") is not None:
+        return
+    if (source.get("kind", ""), source.get("apiGroup") or "") not in _OWN_SOURCES:
+        del spec["dataSource"]
 
 
 def create_definition(obj: Json) -> None:

@@ -25,10 +25,10 @@ def update_service(new: Json, old: Json) -> None:
 def _keep_allocated(spec: Json, before: Json) -> None:
     both = {_type(spec), _type(before)}
     if both <= _WITH_ADDRESS:
-        if not spec.get("clusterIP") and not spec.get("clusterIPs"):
-            for field in ("clusterIP", "clusterIPs"):
-                if field in before:
-                    spec[field] = before[field]
+        if not spec.get("clusterIP") and before.get("clusterIP"):
+            spec["clusterIP"] = before["clusterIP"]
+        if not spec.get("clusterIPs") and spec.get("clusterIP") == before.get("clusterIP"):
+            spec["clusterIPs"] = before.get("clusterIPs") or []
         for field in ("ipFamilies", "ipFamilyPolicy"):
             if not spec.get(field) and field in before:
                 spec[field] = before[field]
@@ -48,14 +48,22 @@ def _keep_allocated(spec: Json, before: Json) -> None:
 
 
 def _match_addresses(spec: Json, before: Json) -> None:
-    """clusterIP and clusterIPs[0] are one value: a client that changes one means both."""
-    address, addresses = spec.get("clusterIP"), spec.get("clusterIPs")
-    if address == before.get("clusterIP") and addresses == before.get("clusterIPs"):
+    """clusterIP and clusterIPs[0] are one value: a client that changes only one means both."""
+    address, addresses = spec.get("clusterIP") or "", spec.get("clusterIPs") or []
+    was, were = before.get("clusterIP") or "", before.get("clusterIPs") or []
+    if not before:
+        if address and not addresses:
+            spec["clusterIPs"] = [address]
         return
-    if address and not addresses:
+    if were and not addresses and address == was:
+        spec["clusterIPs"] = were
+    elif address != was and was and addresses == were:
+        if address:
+            spec["clusterIPs"] = [address]
+        else:
+            spec.pop("clusterIPs", None)
+    elif address and not were and not addresses:
         spec["clusterIPs"] = [address]
-    elif addresses and not address:
-        spec["clusterIP"] = addresses[0]
 
 
 def _drop_foreign(spec: Json, before: Json) -> None:

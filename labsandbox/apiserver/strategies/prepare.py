@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable
 from typing import Any
 
 from labsandbox.apiserver.registry import ResourceDef
-from labsandbox.apiserver.strategies import cluster, network, workloads
+from labsandbox.apiserver.strategies import cluster, network, requests, workloads
+from labsandbox.apiserver.strategies.gates import drop_disabled
 
 Json = dict[str, Any]
 
@@ -23,7 +25,9 @@ _CREATE: dict[str, Callable[[Json], None]] = {
 }
 _UPDATE: dict[str, Callable[[Json, Json], None]] = {
     "namespaces": cluster.update_namespace,
+    "persistentvolumeclaims": cluster.update_claim,
     "pods": workloads.update_pod,
+    requests.REQUESTS: requests.keep_request,
     "services": network.update_service,
 }
 _UPDATE_COUNTED: dict[str, Callable[[Json, Json], None]] = {
@@ -63,6 +67,7 @@ def prepare_create(resource: ResourceDef, obj: Json) -> None:
     if resource.strategy.generation:
         metadata["generation"] = 1
     key = resource.group_resource
+    drop_disabled(key, obj, None)
     if resource.strategy.status and key not in ("nodes", "apiservices.apiregistration.k8s.io"):
         obj["status"] = dict(_EMPTY_STATUS.get(key, {}))
     own = _CREATE.get(key)
@@ -73,8 +78,14 @@ def prepare_create(resource: ResourceDef, obj: Json) -> None:
 def prepare_update(resource: ResourceDef, new: Json, old: Json, subresource: str) -> None:
     """Keep what this kind of update may not change and count the generation."""
     key = resource.group_resource
+    if "generation" in old["metadata"]:
+        new["metadata"]["generation"] = old["metadata"]["generation"]
+    else:
+        new["metadata"].pop("generation", None)
     if subresource in ("status", "approval"):
         _keep_all_but_status(resource, new, old)
+        if key == requests.REQUESTS:
+            requests.stamp_conditions(new, old)
         return
     if subresource == "finalize":
         finalizers = (new.get("spec") or {}).get("finalizers")
@@ -90,6 +101,8 @@ def prepare_update(resource: ResourceDef, new: Json, old: Json, subresource: str
             new["status"] = old["status"]
         else:
             new.pop("status", None)
+    if resource.custom is None:
+        drop_disabled(key, new, old)
     own = _UPDATE.get(key)
     if own is not None:
         own(new, old)
@@ -125,18 +138,27 @@ def _keep_all_but_status(resource: ResourceDef, new: Json, old: Json) -> None:
             new["metadata"].pop("labels", None)
 
 
+def _same(new: Any, old: Any) -> bool:
+    """Whether two values are alike for Go, to which an empty list is none."""
+    if new == old or all(value is None or value == [] for value in (new, old)):
+        return True
+    if isinstance(new, dict) and isinstance(old, dict):
+        return all(_same(new.get(key), old.get(key)) for key in {*new, *old})
+    if isinstance(new, list) and isinstance(old, list):
+        return len(new) == len(old) and all(map(_same, new, old))
+    return False
+
+
 def _count_generation(resource: ResourceDef, new: Json, old: Json) -> None:
     metadata, before = new["metadata"], old["metadata"]
-    if "generation" in before:
-        metadata["generation"] = before["generation"]
-    elif resource.strategy.generation or resource.custom is not None:
-        metadata.pop("generation", None)
     if resource.custom is None and not resource.strategy.generation:
         return
     ignored = {"metadata", "kind", "apiVersion"}
     if "status" in resource.subresources:
         ignored.add("status")
-    changed = any(new.get(field) != old.get(field) for field in (set(new) | set(old)) - ignored)
+    same = _same if resource.custom is None else operator.eq
+    fields = (set(new) | set(old)) - ignored
+    changed = not all(same(new.get(field), old.get(field)) for field in fields)
     if resource.group_resource == "deployments.apps":
         changed = changed or (metadata.get("annotations") or {}) != (
             before.get("annotations") or {}

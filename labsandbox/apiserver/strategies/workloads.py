@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from labsandbox import whole
+
 Json = dict[str, Any]
 
 
@@ -94,7 +96,7 @@ def create_daemon_set(obj: Json) -> None:
 def update_daemon_set(new: Json, old: Json) -> None:
     known = (old["metadata"].get("annotations") or {}).get(_TEMPLATE_GENERATION, "1")
     changed = (new.get("spec") or {}).get("template") != (old.get("spec") or {}).get("template")
-    generation = str(int(known) + 1) if changed and known.isdigit() else known
+    generation = str(whole.read(known) + 1) if changed else known
     metadata = new["metadata"]
     metadata["annotations"] = {
         **(metadata.get("annotations") or {}),

@@ -6,6 +6,7 @@ import asyncio
 from typing import Any
 from urllib.parse import quote, urlencode
 
+from labsandbox.apiserver import admission
 from labsandbox.apiserver.api import Api
 from labsandbox.apiserver.http.request import Request
 from labsandbox.apiserver.http.response import Response
@@ -13,7 +14,6 @@ from labsandbox.apiserver.registry import ResourceDef
 from labsandbox.apiserver.status import StatusError, bad_request
 from labsandbox.apiserver.streams.target import Node, find_container, find_node, find_pod
 from labsandbox.apiserver.streams.wire import Answer, ask
-from labsandbox.apiserver.verbs.admit import mutate, validate
 
 _PIECE = 64 * 1024
 _PASSED = ("upgrade", "sec-websocket-version", "sec-websocket-key", "sec-websocket-extensions",
@@ -62,11 +62,11 @@ def _wants_upgrade(request: Request) -> bool:
 async def open_tunnel(api: Api, request: Request, resource: ResourceDef) -> Response | None:
     """Connect the client with the node's agent."""
     pod = find_pod(api, request, resource)
-    for step in (mutate, validate):
-        await step(
-            api, "CONNECT", resource, request.namespace, request.name, None, None, request.user,
-            request.subresource, warnings=request.warnings,
-        )  # fmt: skip
+    connection = admission.Request(
+        "CONNECT", resource, request.namespace, request.name, None, None, request.user,
+        request.subresource, warnings=request.warnings,
+    )  # fmt: skip
+    await api.admission.admit(connection)
     container = ""
     if request.subresource != "portforward":
         container = find_container(pod, request.first("container"))

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
+from labsandbox import whole
 from labsandbox.apiserver.api import Api
 from labsandbox.apiserver.status import StatusError
 from labsandbox.apiserver.streams.target import Node, client_context
@@ -43,7 +44,7 @@ class Answer:
                 await self.reader.readline()
             return
         length = self.header("content-length")
-        left = int(length) if length.isdigit() else -1
+        left = whole.read(length, -1)
         while left:
             piece = await self.reader.read(_PIECE if left < 0 else min(left, _PIECE))
             if not piece:

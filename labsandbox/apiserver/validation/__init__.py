@@ -28,7 +28,8 @@ PLAIN_KINDS = ("Event",)
 
 
 def _rule(resource: ResourceDef) -> Any:
-    from labsandbox.apiserver.validation.rules import RULES, Rule
+    from labsandbox.apiserver.validation.rule import Rule
+    from labsandbox.apiserver.validation.rules import RULES
 
     return RULES.get((resource.group, resource.kind), Rule())
 
@@ -37,11 +38,27 @@ def _is_definition(resource: ResourceDef) -> bool:
     return resource.group == "apiextensions.k8s.io"
 
 
+def validate_before(resource: ResourceDef, obj: Json) -> list[FieldError]:
+    """What is refused before the object is looked at as a whole."""
+    if resource.group_resource != "services":
+        return []
+    from labsandbox.apiserver.validation.addresses import cluster_addresses
+
+    return cluster_addresses(obj)
+
+
 def validate_create(resource: ResourceDef, obj: Json) -> list[FieldError]:
     """What is wrong with a new object of a built-in kind."""
     found = _create(resource, obj)
     metadata = obj.get("metadata") or {}
     return found or validate_meta(metadata, resource.namespaced, path_name, core=False)
+
+
+def validate_common_update(new: Json, old: Json, namespaced: bool) -> list[FieldError]:
+    """What every update of any kind checks in metadata, before the kind checks its own."""
+    metadata, before = new.get("metadata") or {}, old.get("metadata") or {}
+    found = validate_meta(metadata, namespaced, path_name, core=False)
+    return found + validate_meta_update(metadata, before, core=False)
 
 
 def _create(resource: ResourceDef, obj: Json) -> list[FieldError]:
@@ -57,7 +74,9 @@ def _create(resource: ResourceDef, obj: Json) -> list[FieldError]:
 
         return validate_definition(obj)
     rule = _rule(resource)
-    found = validate_meta(metadata, resource.namespaced, rule.name, rule.core)
+    found: list[FieldError] = []
+    if rule.meta:
+        found += validate_meta(metadata, resource.namespaced, rule.name, rule.core)
     return found + (rule.create(obj) if rule.create is not None else [])
 
 
@@ -79,7 +98,7 @@ def validate_update(
     if subresource == "status":
         return validate_status_update(resource, new, old)
     metadata, before = new.get("metadata") or {}, old.get("metadata") or {}
-    found = validate_meta_update(metadata, before, core=False)
+    found = validate_common_update(new, old, resource.namespaced)
     if resource.kind == "Pod":
         from labsandbox.apiserver.validation import pods
 
@@ -93,14 +112,18 @@ def validate_update(
 
         return found + validate_definition_update(new, old)
     rule = _rule(resource)
-    found += validate_meta_update(metadata, before, rule.core)
-    compared = rule.update(new, old) if rule.update is not None else []
-    repeated: list[FieldError] = []
-    if rule.again == "all":
-        repeated += validate_meta(metadata, resource.namespaced, rule.name, rule.core)
-    if rule.again != "none" and rule.create is not None:
-        repeated += _repeat(resource, rule, new)
-    return found + (compared + repeated if rule.update_first else repeated + compared)
+    parts: dict[str, list[FieldError]] = {"compare": []}
+    if "meta" in rule.order:
+        parts["meta"] = validate_meta_update(metadata, before, rule.core)
+    if "create" in rule.order or "spec" in rule.order:
+        parts["spec"] = _repeat(resource, rule, new)
+        own = validate_meta(metadata, resource.namespaced, rule.name, rule.core)
+        parts["create"] = (own if rule.meta else []) + parts["spec"]
+    if rule.update is not None:
+        parts["compare"] = rule.update(new, old)
+    for step in rule.order:
+        found += parts[step]
+    return found
 
 
 def _repeat(resource: ResourceDef, rule: Any, new: Json) -> list[FieldError]:
@@ -108,7 +131,7 @@ def _repeat(resource: ResourceDef, rule: Any, new: Json) -> list[FieldError]:
         from labsandbox.apiserver.validation.jobs import cron_job
 
         return cron_job(new, is_new=False)
-    found: list[FieldError] = rule.create(new)
+    found: list[FieldError] = rule.create(new) if rule.create is not None else []
     return found
 
 
@@ -125,11 +148,12 @@ def _event_update(resource: ResourceDef, new: Json, old: Json) -> list[FieldErro
 def validate_status_update(resource: ResourceDef, new: Json, old: Json) -> list[FieldError]:
     """What is wrong with a change made through the status subresource."""
     metadata, before = new.get("metadata") or {}, old.get("metadata") or {}
-    found = validate_meta_update(metadata, before, core=False)
+    found = validate_common_update(new, old, resource.namespaced)
     if resource.kind == "Pod":
         from labsandbox.apiserver.validation.pods import validate_pod_status_update
 
         return found + validate_pod_status_update(new, old)
     rule = _rule(resource)
-    found += validate_meta_update(metadata, before, rule.core)
+    if rule.status_meta:
+        found += validate_meta_update(metadata, before, rule.core)
     return found + (rule.status(new, old) if rule.status is not None else [])

@@ -7,6 +7,7 @@ from typing import Any
 from labsandbox.apiserver.validation import names
 from labsandbox.apiserver.validation.errors import (
     FieldError,
+    duplicate,
     forbidden,
     invalid,
     not_supported,
@@ -14,8 +15,8 @@ from labsandbox.apiserver.validation.errors import (
 )
 from labsandbox.apiserver.validation.goprint import Raw
 from labsandbox.apiserver.validation.meta import IMMUTABLE, check_all, label_selector
-from labsandbox.apiserver.validation.pods.scheduling import node_selector
-from labsandbox.apiserver.validation.pods.volumes import SOURCES, no_backsteps
+from labsandbox.apiserver.validation.scheduling import node_selector
+from labsandbox.apiserver.validation.sources import SOURCES, no_backsteps
 from labsandbox.quantity import parse
 
 Json = dict[str, Any]
@@ -54,10 +55,17 @@ def validate_claim_spec(spec: Json, field: str) -> list[FieldError]:
     mode = spec.get("volumeMode")
     if mode is not None and mode not in VOLUME_MODES:
         found.append(not_supported(f"{field}.volumeMode", mode, VOLUME_MODES))
-    source = spec.get("dataSource")
-    if source is not None:
-        found += _data_source(source, f"{field}.dataSource")
+    source, reference = spec.get("dataSource"), spec.get("dataSourceRef")
+    for name, value in (("dataSource", source), ("dataSourceRef", reference)):
+        if value is not None:
+            found += _data_source(value, f"{field}.{name}")
+    if source is not None and reference is not None and not _same_source(source, reference):
+        found.append(invalid(field, Raw(f"{field}.dataSource"), "must match dataSourceRef"))
     return found
+
+
+def _same_source(source: Json, reference: Json) -> bool:
+    return all(source.get(name) == reference.get(name) for name in ("apiGroup", "kind", "name"))
 
 
 def _data_source(source: Json, path: str) -> list[FieldError]:
@@ -65,6 +73,9 @@ def _data_source(source: Json, path: str) -> list[FieldError]:
     if not source.get("apiGroup") and source.get("kind") != "PersistentVolumeClaim":
         detail = "must be 'PersistentVolumeClaim' when referencing the default apiGroup"
         found.append(invalid(path, source.get("kind", ""), detail))
+    group = source.get("apiGroup")
+    if group:
+        found += check_all(f"{path}.apiGroup", group, names.subdomain(group))
     return found
 
 
@@ -72,44 +83,74 @@ def claim(obj: Json) -> list[FieldError]:
     return validate_claim_spec(obj.get("spec") or {}, "spec")
 
 
-def claim_update(new: Json, old: Json) -> list[FieldError]:
-    spec, before = new.get("spec") or {}, old.get("spec") or {}
-    ours, theirs = _fixed(spec), _fixed(before)
-    if before.get("volumeName", "") == "":
-        ours.pop("volumeName", None)
-        theirs.pop("volumeName", None)
-    bound = (old.get("status") or {}).get("phase") == "Bound"
-    found: list[FieldError] = []
-    if bound:
-        for part in (ours, theirs):
-            part["resources"] = {
-                key: value
-                for key, value in (part.get("resources") or {}).items()
-                if key != "requests"
-            }
-            part.pop("volumeAttributesClassName", None)
-    if ours != theirs:
-        from labsandbox.apiserver.validation.godiff import spec_diff
+BETA_CLASS = "volume.beta.kubernetes.io/storage-class"
+FIXED = (
+    "spec is immutable after creation except resources.requests and "
+    "volumeAttributesClassName for bound claims"
+)
 
-        diff = spec_diff(theirs, ours).replace("core.PodSpec", "core.PersistentVolumeClaimSpec")
-        detail = (
-            "spec is immutable after creation except resources.requests and "
-            f"volumeAttributesClassName for bound claims\n{diff}"
-        )
-        found.append(forbidden("spec", detail))
+
+def claim_update(new: Json, old: Json) -> list[FieldError]:
+    """A claim keeps its spec: only a volume, a first class and more room may be set later."""
+    spec, before = new.get("spec") or {}, old.get("spec") or {}
+    ours, theirs = dict(spec), dict(before)
+    found: list[FieldError] = []
+    if not before.get("volumeName") and "volumeName" in spec:
+        theirs["volumeName"] = spec["volumeName"]
+    annotations, was = _annotations(new), _annotations(old)
+    if annotations.get(BETA_CLASS) != was.get(BETA_CLASS):
+        path = f"metadata.annotations[{BETA_CLASS}]"
+        found.append(invalid(path, annotations.get(BETA_CLASS, ""), IMMUTABLE))
+    if before.get("storageClassName") is None and BETA_CLASS not in was:
+        ours.pop("storageClassName", None)
+    if (new.get("status") or {}).get("phase") == "Bound":
+        ours["resources"] = _with_storage(spec, before)
+    ours.pop("volumeAttributesClassName", None)
+    theirs.pop("volumeAttributesClassName", None)
+    if ours != theirs:
+        from labsandbox.apiserver.validation.claimdiff import claim_diff
+
+        found.append(forbidden("spec", f"{FIXED}\n{claim_diff(theirs, ours)}"))
     size, last = _storage(spec), _storage(before)
-    if bound and size is not None and last is not None and size < last:
-        capacity = ((old.get("status") or {}).get("capacity") or {}).get("storage")
-        if capacity is None or size <= parse(capacity).nano:
-            path = "spec.resources.requests.storage"
-            found.append(forbidden(path, "field can not be less than status.capacity"))
+    capacity = ((old.get("status") or {}).get("capacity") or {}).get("storage", "0")
+    if size is not None and last is not None and size < last and size <= parse(capacity).nano:
+        path = "spec.resources.requests.storage"
+        found.append(forbidden(path, "field can not be less than status.capacity"))
     if spec.get("volumeMode") != before.get("volumeMode"):
-        found.append(invalid("spec.volumeMode", spec.get("volumeMode"), IMMUTABLE))
+        found.append(invalid("volumeMode", spec.get("volumeMode"), IMMUTABLE))
     return found
 
 
-def _fixed(spec: Json) -> Json:
-    return {key: value for key, value in spec.items() if key not in ("volumeMode",)}
+def _annotations(obj: Json) -> Json:
+    found: Json = (obj.get("metadata") or {}).get("annotations") or {}
+    return found
+
+
+def _with_storage(spec: Json, before: Json) -> Json:
+    """The resources of a bound claim, with the storage it asked for at first."""
+    resources: Json = spec.get("resources") or {}
+    amount = ((before.get("resources") or {}).get("requests") or {}).get("storage")
+    if not resources.get("requests") or amount is None:
+        return resources
+    return {**resources, "requests": {**resources["requests"], "storage": amount}}
+
+
+def claim_status(new: Json, old: Json) -> list[FieldError]:
+    """Amounts a claim reports; a real server prints a negative one as a whole number."""
+    status = new.get("status") or {}
+    found: list[FieldError] = []
+    if not (new.get("spec") or {}).get("accessModes"):
+        found.append(required("spec.accessModes"))
+    for group in ("capacity", "allocatedResources"):
+        for name, text in (status.get(group) or {}).items():
+            amount = parse(text)
+            path = f"status.{group}[{name}]"
+            if group == "allocatedResources" and name != "storage" and "/" not in name:
+                detail = "must be a standard resource type or fully qualified"
+                found.append(invalid(path, name, detail))
+            if amount.nano < 0:
+                found.append(invalid(path, amount.value, "must be a valid resource quantity"))
+    return found
 
 
 def _storage(spec: Json) -> int | None:
@@ -199,9 +240,39 @@ def volume_update(new: Json, old: Json) -> list[FieldError]:
         detail = f"spec.persistentvolumesource is immutable after creation\n{diff}"
         found.append(forbidden("spec.persistentvolumesource", detail))
     if spec.get("volumeMode") != before.get("volumeMode"):
-        found.append(invalid("spec.volumeMode", spec.get("volumeMode"), IMMUTABLE))
+        found.append(invalid("volumeMode", spec.get("volumeMode"), IMMUTABLE))
     if before.get("nodeAffinity") and spec.get("nodeAffinity") != before.get("nodeAffinity"):
         found.append(invalid("spec.nodeAffinity", spec.get("nodeAffinity"), IMMUTABLE))
+    return found
+
+
+TOPOLOGY = "allowedTopologies"
+
+
+def _topologies(terms: list[Json]) -> list[FieldError]:
+    found: list[FieldError] = []
+    seen: list[dict[str, set[str]]] = []
+    for index, term in enumerate(terms):
+        path = f"{TOPOLOGY}[{index}]"
+        rows = term.get("matchLabelExpressions") or []
+        values_of: dict[str, set[str]] = {}
+        if not rows:
+            found.append(required(f"{path}.matchLabelExpressions"))
+        for position, row in enumerate(rows):
+            where = f"{path}.matchLabelExpressions[{position}]"
+            key, values = row.get("key", ""), row.get("values") or []
+            if not values:
+                found.append(required(f"{where}.values"))
+            for at, value in enumerate(values):
+                if value in values[:at]:
+                    found.append(duplicate(f"{where}.values[{at}]", value))
+            found += check_all(f"{where}.key", key, names.qualified_name(key))
+            if key in values_of:
+                found.append(duplicate(f"{where}.key", key))
+            values_of[key] = set(values)
+        if values_of in seen:
+            found.append(duplicate(f"{path}.matchLabelExpressions", ""))
+        seen.append(values_of)
     return found
 
 
@@ -225,7 +296,7 @@ def storage_class(obj: Json) -> list[FieldError]:
         found.append(required("volumeBindingMode"))
     elif mode not in allowed:
         found.append(not_supported("volumeBindingMode", mode, allowed))
-    return found
+    return found + _topologies(obj.get(TOPOLOGY) or [])
 
 
 def storage_class_update(new: Json, old: Json) -> list[FieldError]:

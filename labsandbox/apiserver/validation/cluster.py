@@ -1,4 +1,4 @@
-"""Namespaces, Nodes, Leases, PriorityClasses and other small kinds."""
+"""Namespaces, Leases, PriorityClasses and other small kinds."""
 
 from __future__ import annotations
 
@@ -7,21 +7,17 @@ from typing import Any
 from labsandbox.apiserver.validation import names
 from labsandbox.apiserver.validation.errors import (
     FieldError,
-    duplicate,
     forbidden,
     invalid,
-    not_supported,
     required,
 )
-from labsandbox.apiserver.validation.goprint import Raw, strings
 from labsandbox.apiserver.validation.meta import (
     IMMUTABLE,
     check_all,
     core_finalizers,
     not_negative,
 )
-from labsandbox.apiserver.validation.pods.scheduling import EFFECTS
-from labsandbox.apiserver.validation.resources import amount_of, one_of
+from labsandbox.apiserver.validation.resources import one_of
 
 Json = dict[str, Any]
 HIGHEST = 1_000_000_000
@@ -49,67 +45,6 @@ def namespace_status(new: Json, old: Json) -> list[FieldError]:
         detail = "may only be 'Terminating' if `deletionTimestamp` is not empty"
         return [invalid("status.Phase", phase, detail)]
     return []
-
-
-def node(obj: Json) -> list[FieldError]:
-    spec = obj.get("spec") or {}
-    found: list[FieldError] = []
-    seen: set[tuple[str, str]] = set()
-    for index, taint in enumerate(spec.get("taints") or ()):
-        path = f"spec.taints[{index}]"
-        key, value, effect = (taint.get(name, "") for name in ("key", "value", "effect"))
-        found += check_all(f"{path}.key", key, names.qualified_name(key))
-        problems = names.label_value(value)
-        if problems:
-            found.append(invalid(f"{path}.value", value, ";".join(problems)))
-        if not effect:
-            found.append(required(f"{path}.effect"))
-        elif effect not in EFFECTS:
-            found.append(not_supported(f"{path}.effect", effect, EFFECTS))
-        if (key, effect) in seen:
-            error = duplicate(path, _taint(key, value, effect))
-            detail = "taints must be unique by key and effect pair"
-            found.append(FieldError(error.type, error.field, error.bad_value, detail))
-        seen.add((key, effect))
-    found += _node_resources(obj)
-    ranges = spec.get("podCIDRs") or []
-    for index, text in enumerate(ranges):
-        found += check_all(f"spec.podCIDRs[{index}]", text, names.cidr(text))
-    kinds = {":" in text for text in ranges}
-    if len(ranges) > 1 and (len(kinds) < 2 or len(ranges) > 2):
-        detail = "may specify no more than one CIDR for each IP family"
-        found.append(invalid("spec.podCIDRs", strings(ranges), detail))
-    return found
-
-
-def _taint(key: str, value: str, effect: str) -> Raw:
-    inner = f'Key:"{key}", Value:"{value}", Effect:"{effect}", TimeAdded:<nil>'
-    return Raw(f"core.Taint{{{inner}}}")
-
-
-def _node_resources(obj: Json) -> list[FieldError]:
-    status = obj.get("status") or {}
-    found: list[FieldError] = []
-    for kind in ("capacity", "allocatable"):
-        for name, text in (status.get(kind) or {}).items():
-            found += amount_of(name, text, f"status.{kind}.{name}")
-    return found
-
-
-def node_update(new: Json, old: Json) -> list[FieldError]:
-    spec, before = new.get("spec") or {}, old.get("spec") or {}
-    found: list[FieldError] = []
-    if before.get("podCIDRs") and spec.get("podCIDRs") != before.get("podCIDRs"):
-        detail = 'node updates may not change podCIDR except from "" to valid'
-        found.append(forbidden("spec.podCIDRs", detail))
-    if before.get("providerID") and spec.get("providerID") != before.get("providerID"):
-        detail = 'node updates may not change providerID except from "" to valid'
-        found.append(forbidden("spec.providerID", detail))
-    return found
-
-
-def node_status(new: Json, old: Json) -> list[FieldError]:
-    return _node_resources(new)
 
 
 def lease(obj: Json) -> list[FieldError]:

@@ -8,7 +8,7 @@ from labsandbox.apiserver.schema import node as types
 from labsandbox.apiserver.schema.definitions import definition
 from labsandbox.apiserver.schema.node import Field, Node
 from labsandbox.apiserver.validation.goprint import quote, string_map_text
-from labsandbox.quantity import NANO, parse
+from labsandbox.quantity import mantissa, parse
 
 Json = dict[str, Any]
 CORE = "io.k8s.api.core.v1."
@@ -131,16 +131,9 @@ def _volume(value: Json) -> str:
 
 def quantity_text(text: str) -> str:
     """A resource.Quantity."""
-    found = parse(text)
-    scale, value = -9, found.nano
-    while value and value % 1000 == 0 and scale < 0:
-        value //= 1000
-        scale += 3
-    notation = {"binary": "BinarySI", "exponent": "DecimalExponent"}.get(
-        found.notation, "DecimalSI"
-    )
-    if found.nano % NANO == 0:
-        value, scale = found.nano // NANO, 0
+    value, scale = mantissa(text)
+    kinds = {"binary": "BinarySI", "exponent": "DecimalExponent"}
+    notation = kinds.get(parse(text).notation, "DecimalSI")
     return (
         f"resource.Quantity{{i:resource.int64Amount{{value:{value}, scale:{scale}}}, "
         f"d:resource.infDecAmount{{Dec:(*inf.Dec)(nil)}}, s:{quote(text)}, "

@@ -129,7 +129,7 @@ def plain(value: Any) -> str:
 def label_selector(selector: dict[str, Any] | None) -> Raw:
     """A metav1.LabelSelector as `%#v` prints it."""
     if selector is None:
-        return Raw("(*v1.LabelSelector)(nil)")
+        return Raw('"null"')
     labels = string_map_text(selector.get("matchLabels"))
     expressions = selector.get("matchExpressions")
     if expressions is None:

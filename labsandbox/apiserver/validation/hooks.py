@@ -247,32 +247,3 @@ def _expression(row: Json, path: str) -> list[FieldError]:
         detail = f"compilation failed: {error}"
         return [invalid(f"{path}.expression", row["expression"], detail)]
     return []
-
-
-def policy_binding(obj: Json) -> list[FieldError]:
-    """A ValidatingAdmissionPolicyBinding."""
-    spec = obj.get("spec") or {}
-    found: list[FieldError] = []
-    if not spec.get("policyName"):
-        found.append(required("spec.policyName"))
-    else:
-        name = spec["policyName"]
-        found += check_all("spec.policyName", name, names.subdomain(name))
-    actions = spec.get("validationActions") or []
-    if not actions:
-        found.append(
-            required("spec.validationActions", "at least one validation action is required")
-        )
-    allowed = ("Audit", "Deny", "Warn")
-    for index, action in enumerate(actions):
-        if action not in allowed:
-            found.append(not_supported(f"spec.validationActions[{index}]", action, allowed))
-        if action in actions[:index]:
-            found.append(duplicate(f"spec.validationActions[{index}]", action))
-    if "Deny" in actions and "Warn" in actions:
-        detail = (
-            "must not contain both Deny and Warn (repeating the same validation failure "
-            "information in the API response and headers serves no purpose)"
-        )
-        found.append(invalid("spec.validationActions", strings(actions), detail))
-    return found

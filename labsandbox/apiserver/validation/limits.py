@@ -13,7 +13,7 @@ from labsandbox.apiserver.validation.errors import (
     required,
 )
 from labsandbox.apiserver.validation.gopod import quantity_text
-from labsandbox.apiserver.validation.goprint import Raw, strings
+from labsandbox.apiserver.validation.goprint import Raw, quote, strings
 from labsandbox.apiserver.validation.meta import IMMUTABLE, check_all
 from labsandbox.apiserver.validation.resources import (
     STANDARD_QUOTA,
@@ -38,6 +38,9 @@ POD_RESOURCES = frozenset(
     ("pods", "cpu", "memory", "requests.cpu", "requests.memory", "limits.cpu", "limits.memory")
 )
 PAIRS = (("BestEffort", "NotBestEffort"), ("Terminating", "NotTerminating"))
+UNFIT = "unsupported scope applied to resource"
+CONFLICTING = "conflicting scopes"
+NO_SCOPES = Raw("[]core.ResourceQuotaScope(nil)")
 EXISTS_ONLY = (
     "must be 'Exist' when scope is any of ResourceQuotaScopeTerminating, "
     "ResourceQuotaScopeNotTerminating, ResourceQuotaScopeBestEffort, "
@@ -75,27 +78,38 @@ def quota(obj: Json) -> list[FieldError]:
             found.append(invalid("spec.scopes", _scopes(scopes), "unsupported scope"))
         for name in sorted(hard):
             if name in STANDARD_QUOTA and not _fits(scope, name):
-                detail = "unsupported scope applied to resource"
-                found.append(invalid("spec.scopes", _scopes(scopes), detail))
+                found.append(invalid("spec.scopes", _scopes(scopes), UNFIT))
     found += [
-        invalid("spec.scopes", _scopes(scopes), "conflicting scopes")
+        invalid("spec.scopes", _scopes(scopes), CONFLICTING)
         for pair in PAIRS
         if set(pair) <= set(scopes)
     ]
-    found += _scope_selector(spec, scopes)
-    status = obj.get("status") or {}
-    found += _amounts(status.get("hard") or {}, "status.hard")
-    return found + _amounts(status.get("used") or {}, "status.used")
+    found += _scope_selector(spec)
+    return found + quota_status(obj)
 
 
-def _scope_selector(spec: Json, scopes: list[str]) -> list[FieldError]:
+def _selector_text(rows: list[Json]) -> Raw:
+    shown = ", ".join(
+        f"core.ScopedResourceSelectorRequirement{{ScopeName:{quote(row.get('scopeName', ''))}, "
+        f"Operator:{quote(row.get('operator', ''))}, Values:{strings(row.get('values')).text}}}"
+        for row in rows
+    )
+    kind = "[]core.ScopedResourceSelectorRequirement"
+    return Raw(f"core.ScopeSelector{{MatchExpressions:{kind}{{{shown}}}}}")
+
+
+def _scope_selector(spec: Json) -> list[FieldError]:
     path = "spec.scopeSelector.matchExpressions"
     found: list[FieldError] = []
-    for row in (spec.get("scopeSelector") or {}).get("matchExpressions") or ():
+    rows = (spec.get("scopeSelector") or {}).get("matchExpressions") or []
+    for row in rows:
         scope, operator = row.get("scopeName", ""), row.get("operator", "")
         values = row.get("values") or []
         if scope not in SCOPES:
             found.append(invalid(f"{path}.scopeName", scope, "unsupported scope"))
+        for name in sorted(spec.get("hard") or {}):
+            if name in STANDARD_QUOTA and not _fits(scope, name):
+                found.append(invalid(path, _selector_text(rows), UNFIT))
         if scope in SCOPES and scope != "PriorityClass" and operator != "Exists":
             found.append(invalid(f"{path}.operator", operator, EXISTS_ONLY))
         if operator in ("In", "NotIn"):
@@ -115,7 +129,16 @@ def _scope_selector(spec: Json, scopes: list[str]) -> list[FieldError]:
         else:
             detail = "not a valid selector operator"
             found.append(invalid(f"{path}.operator", operator, detail))
+    scopes = {row.get("scopeName", "") for row in rows}
+    shown = _scopes(spec["scopes"]) if spec.get("scopes") else NO_SCOPES
+    found += [invalid(path, shown, CONFLICTING) for pair in PAIRS if set(pair) <= scopes]
     return found
+
+
+def quota_status(new: Json) -> list[FieldError]:
+    status = new.get("status") or {}
+    found = _amounts(status.get("hard") or {}, "status.hard")
+    return found + _amounts(status.get("used") or {}, "status.used")
 
 
 def quota_update(new: Json, old: Json) -> list[FieldError]:
@@ -126,7 +149,7 @@ def quota_update(new: Json, old: Json) -> list[FieldError]:
     return [
         invalid(
             "spec.scopes",
-            _scopes(ours) if ours else Raw("[]core.ResourceQuotaScope(nil)"),
+            _scopes(ours) if ours else NO_SCOPES,
             IMMUTABLE,
         )
     ]
@@ -174,12 +197,13 @@ def _item(limit: Json, kind: str, path: str) -> list[FieldError]:
         amounts = {
             group: parse(limit[group][name]) for group in groups if name in (limit.get(group) or {})
         }
-        found += _order(name, amounts, path)
+        texts = {group: limit[group][name] for group in amounts}
+        found += _order(name, amounts, texts, path)
     return found
 
 
-def _bad(value: Quantity) -> Raw:
-    return Raw(quantity_text(str(value)))
+def _bad(text: str) -> Raw:
+    return Raw(quantity_text(text))
 
 
 ORDER = (
@@ -210,25 +234,31 @@ ORDER = (
 )
 
 
-def _order(name: str, amounts: dict[str, Quantity], path: str) -> list[FieldError]:
+def _order(
+    name: str, amounts: dict[str, Quantity], texts: dict[str, str], path: str
+) -> list[FieldError]:
     found: list[FieldError] = []
     for low, high, where, shown, text in ORDER:
         if low in amounts and high in amounts and amounts[low].nano > amounts[high].nano:
             detail = text.format(amounts[low], amounts[high])
-            found.append(invalid(f"{path}.{where}[{name}]", _bad(amounts[shown]), detail))
+            found.append(invalid(f"{path}.{where}[{name}]", _bad(texts[shown]), detail))
     ratio = amounts.get("maxLimitRequestRatio")
     where = f"{path}.maxLimitRequestRatio[{name}]"
     if ratio is not None and ratio.nano < 10**9:
-        found.append(invalid(where, _bad(ratio), f"ratio {ratio} is less than 1"))
+        found.append(
+            invalid(where, _bad(texts["maxLimitRequestRatio"]), f"ratio {ratio} is less than 1")
+        )
     if ratio is not None and "min" in amounts and "max" in amounts and amounts["min"].nano:
         most = amounts["max"].milli / amounts["min"].milli
         if ratio.milli / 1000 > most:
             detail = f"ratio {ratio} is greater than max/min = {most:f}"
-            found.append(invalid(where, _bad(ratio), detail))
+            found.append(invalid(where, _bad(texts["maxLimitRequestRatio"]), detail))
     default, request = amounts.get("default"), amounts.get("defaultRequest")
     if default is None or request is None or is_overcommit_allowed(name):
         return found
     if default.nano != request.nano:
         detail = f"default value {default} must equal to defaultRequest value {request} in {name}"
-        found.append(invalid(f"{path}.defaultRequest[{name}]", _bad(request), detail))
+        found.append(
+            invalid(f"{path}.defaultRequest[{name}]", _bad(texts["defaultRequest"]), detail)
+        )
     return found

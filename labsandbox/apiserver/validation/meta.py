@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from labsandbox.apiserver.status import MOST_CAUSES
 from labsandbox.apiserver.validation import names
 from labsandbox.apiserver.validation.errors import (
     FieldError,
+    duplicate,
     forbidden,
     invalid,
     not_supported,
@@ -62,6 +65,8 @@ def label_map(values: dict[str, str] | None, field: str) -> list[FieldError]:
     for key, value in (values or {}).items():
         found += check_all(field, key, names.qualified_name(key))
         found += check_all(field, value, names.label_value(value))
+        if len(found) >= MOST_CAUSES:
+            break
     return found
 
 
@@ -69,7 +74,8 @@ def annotation_map(values: dict[str, str] | None, field: str) -> list[FieldError
     found: list[FieldError] = []
     size = 0
     for key, value in (values or {}).items():
-        found += check_all(field, key, names.qualified_name(key.lower()))
+        if len(found) < MOST_CAUSES:
+            found += check_all(field, key, names.qualified_name(key.lower()))
         size += len(key.encode()) + len(value.encode())
     if size > MAX_ANNOTATIONS:
         found.append(too_long(field, MAX_ANNOTATIONS))
@@ -304,3 +310,40 @@ def condition_status(row: Json, field: str) -> list[FieldError]:
     if status in CONDITION_STATUSES:
         return []
     return [not_supported(f"{field}.status", status, CONDITION_STATUSES)]
+
+
+REASON = "[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?"
+REASON_SAYS = (
+    "a condition reason must start with alphabetic character, optionally followed by a string of "
+    "alphanumeric characters or '_,:', and must end with an alphanumeric character or '_'"
+)
+REASONS = ("my_name", "MY_NAME", "MyName", "ReasonA,ReasonB", "ReasonA:ReasonB")
+
+
+def conditions(rows: list[Json] | None, field: str) -> list[FieldError]:
+    """A list of metav1.Condition."""
+    found: list[FieldError] = []
+    seen: set[str] = set()
+    for index, row in enumerate(rows or ()):
+        path = f"{field}[{index}]"
+        kind, reason = row.get("type", ""), row.get("reason", "")
+        if kind in seen:
+            found.append(duplicate(f"{path}.type", kind))
+        seen.add(kind)
+        found += check_all(f"{path}.type", kind, names.qualified_name(kind))
+        found += condition_status(row, path)
+        if row.get("observedGeneration", 0) < 0:
+            detail = "must be greater than or equal to zero"
+            found.append(invalid(f"{path}.observedGeneration", row["observedGeneration"], detail))
+        if not row.get("lastTransitionTime"):
+            found.append(required(f"{path}.lastTransitionTime", "must be set"))
+        if not reason:
+            found.append(required(f"{path}.reason", "must be set"))
+        elif re.fullmatch(REASON, reason, re.ASCII) is None:
+            detail = names.regex_error(REASON_SAYS, REASON, *REASONS)
+            found.append(invalid(f"{path}.reason", reason, detail))
+        if len(reason.encode()) > 1024:
+            found.append(too_long(f"{path}.reason", 1024))
+        if len(row.get("message", "").encode()) > 32768:
+            found.append(too_long(f"{path}.message", 32768))
+    return found

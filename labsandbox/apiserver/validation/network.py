@@ -51,6 +51,22 @@ def ingress(obj: Json) -> list[FieldError]:
     return found
 
 
+def ingress_status(obj: Json) -> list[FieldError]:
+    found: list[FieldError] = []
+    rows = ((obj.get("status") or {}).get("loadBalancer") or {}).get("ingress") or ()
+    for index, row in enumerate(rows):
+        path = f"status.loadBalancer.ingress[{index}]"
+        address, host = row.get("ip", ""), row.get("hostname", "")
+        if address:
+            found += check_all(f"{path}.ip", address, names.ip(address))
+        if host:
+            found += check_all(f"{path}.hostname", host, names.subdomain(host))
+            if names.parse_ip(host) is not None:
+                detail = "must be a DNS name, not an IP address"
+                found.append(invalid(f"{path}.hostname", host, detail))
+    return found
+
+
 def _rule(rule: Json, path: str) -> list[FieldError]:
     found: list[FieldError] = []
     host = rule.get("host", "")
@@ -212,24 +228,6 @@ def _block(block: Json, path: str) -> list[FieldError]:
             detail = "must be a strict subset of `cidr`"
             found.append(invalid(where, part, detail))
     return found
-
-
-def ingress_class(obj: Json) -> list[FieldError]:
-    controller = (obj.get("spec") or {}).get("controller", "")
-    if not controller:
-        return [required("spec.controller")]
-    host, slash, rest = controller.partition("/")
-    if not slash or not host or not rest:
-        detail = 'must be a domain-prefixed path (such as "acme.io/foo")'
-        return [invalid("spec.controller", controller, detail)]
-    return check_all("spec.controller", host, names.subdomain(host))
-
-
-def ingress_class_update(new: Json, old: Json) -> list[FieldError]:
-    ours = (new.get("spec") or {}).get("controller", "")
-    if ours == (old.get("spec") or {}).get("controller", ""):
-        return []
-    return [invalid("spec.controller", ours, IMMUTABLE)]
 
 
 def endpoint_slice(obj: Json) -> list[FieldError]:

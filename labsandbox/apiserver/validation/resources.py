@@ -12,7 +12,8 @@ from labsandbox.apiserver.validation.errors import (
     not_supported,
     required,
 )
-from labsandbox.apiserver.validation.meta import NOT_NEGATIVE, check_all
+from labsandbox.apiserver.validation.goprint import Raw
+from labsandbox.apiserver.validation.meta import NOT_NEGATIVE
 from labsandbox.quantity import Quantity, parse
 
 Json = dict[str, Any]
@@ -92,9 +93,10 @@ def amount_of(name: str, text: str, field: str) -> list[FieldError]:
 
 
 def resource_name(name: str, field: str) -> list[FieldError]:
-    found = check_all(field, name, names.qualified_name(name))
+    shown = Raw(name)  # the name of a resource is a type of its own, printed without quotes
+    found = [invalid(field, shown, message) for message in names.qualified_name(name)]
     if not found and "/" not in name and name not in STANDARD and not is_hugepage(name):
-        found.append(invalid(field, name, "must be a standard resource type or fully qualified"))
+        found.append(invalid(field, shown, "must be a standard resource type or fully qualified"))
     return found
 
 
@@ -102,9 +104,10 @@ def container_resource_name(name: str, field: str) -> list[FieldError]:
     found = resource_name(name, field)
     if "/" not in name:
         if name not in STANDARD_CONTAINER and not is_hugepage(name):
-            found.append(invalid(field, name, "must be a standard resource for containers"))
+            detail = "must be a standard resource for containers"
+            found.append(invalid(field, Raw(name), detail))
     elif not is_native(name) and not is_extended(name):
-        found.append(invalid(field, name, "doesn't follow extended resource name standard"))
+        found.append(invalid(field, Raw(name), "doesn't follow extended resource name standard"))
     return found
 
 
@@ -112,7 +115,7 @@ def quota_resource_name(name: str, field: str) -> list[FieldError]:
     found = resource_name(name, field)
     plain = name.removeprefix("requests.")
     if "/" not in name and name not in STANDARD_QUOTA and not is_hugepage(plain):
-        found.append(invalid(field, name, "must be a standard resource for quota"))
+        found.append(invalid(field, Raw(name), "must be a standard resource for quota"))
     return found
 
 

@@ -60,7 +60,10 @@ def cluster_role(obj: Json) -> list[FieldError]:
             detail = "at least one clusterRoleSelector required if aggregationRule is non-nil"
             found.append(required(path, detail))
         for index, selector in enumerate(selectors):
-            found += label_selector(selector, f"{path}[{index}]")
+            problems = label_selector(selector, f"{path}[{index}]")
+            if problems:
+                problems.append(invalid(f"{path}[{index}]", None, "invalid label selector."))
+            found += problems
     return found
 
 

@@ -6,141 +6,155 @@ must fulfil, and whether an update asks that again (`again`) before it compares 
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
-
 from labsandbox.apiserver.validation import (
     claims,
     cluster,
     configs,
+    counters,
     hooks,
     jobs,
     limits,
     network,
+    nodes,
+    rare,
     rights,
     scaling,
     services,
     small,
     workloads,
 )
-from labsandbox.apiserver.validation.errors import FieldError
 from labsandbox.apiserver.validation.meta import (
-    NameCheck,
     label_1035_name,
     label_name,
     path_name,
-    subdomain_name,
 )
-
-Json = dict[str, Any]
-Check = Callable[[Json], list[FieldError]]
-Comparison = Callable[[Json, Json], list[FieldError]]
-
-
-@dataclass(frozen=True)
-class Rule:
-    """How a kind is validated.
-
-    `again`: an update repeats "all" of the checks for a new object, only those of the "spec", or
-    none. `update` compares new and old; `update_first`: it speaks before the repeated checks.
-    """
-
-    create: Check | None = None
-    update: Comparison | None = None
-    status: Comparison | None = None
-    name: NameCheck = subdomain_name
-    again: str = "spec"
-    update_first: bool = False
-    core: bool = True
+from labsandbox.apiserver.validation.rule import (
+    COMPARED,
+    MERGED,
+    REPEATED,
+    REPEATED_COMPARED,
+    THEN_COMPARED,
+    THEN_META,
+    TWICE,
+    TWICE_COMPARED,
+    Check,
+    Comparison,
+    Rule,
+)
 
 
 def _status(check: Check) -> Comparison:
     return lambda new, old: check(new)
 
 
+_RBAC = "rbac.authorization.k8s.io"
+_HOOKS = "admissionregistration.k8s.io"
 RULES: dict[tuple[str, str], Rule] = {
-    ("", "ConfigMap"): Rule(
-        configs.config_map, configs.config_map_update, again="all", update_first=True
-    ),
-    ("", "Secret"): Rule(configs.secret, configs.secret_update, again="all", update_first=True),
-    ("", "ServiceAccount"): Rule(again="all"),
+    ("", "ConfigMap"): Rule(configs.config_map, configs.config_map_update, order=MERGED),
+    ("", "Secret"): Rule(configs.secret, configs.secret_update, order=MERGED),
+    ("", "ServiceAccount"): Rule(order=("meta", "create")),
     ("", "Service"): Rule(
         services.service,
         services.service_update,
         _status(services.service_status),
         label_1035_name,
-        "all",
-        True,
+        MERGED,
     ),
-    ("", "Endpoints"): Rule(services.endpoints, again="all"),
-    ("", "Namespace"): Rule(cluster.namespace, None, cluster.namespace_status, label_name, "all"),
-    ("", "Node"): Rule(cluster.node, cluster.node_update, cluster.node_status),
-    ("", "PersistentVolumeClaim"): Rule(claims.claim, claims.claim_update, again="all"),
-    ("", "PersistentVolume"): Rule(claims.volume, claims.volume_update, again="all"),
+    ("", "Endpoints"): Rule(services.endpoints, order=("meta", "create")),
+    ("", "Namespace"): Rule(
+        cluster.namespace, None, cluster.namespace_status, label_name, THEN_META
+    ),
+    ("", "Node"): Rule(nodes.node, nodes.node_update, nodes.node_update, order=THEN_COMPARED),
+    ("", "PersistentVolumeClaim"): Rule(
+        claims.claim,
+        claims.claim_update,
+        claims.claim_status,
+        order=("create", "meta", "create", "compare"),
+    ),
+    ("", "PersistentVolume"): Rule(
+        claims.volume, claims.volume_update, order=("create", "create", "compare")
+    ),
     ("", "ReplicationController"): Rule(
-        workloads.replication_controller, None, _status(workloads.replicas_status)
+        workloads.replication_controller,
+        None,
+        _status(counters.replicas_status),
+        order=REPEATED,
     ),
-    ("", "ResourceQuota"): Rule(limits.quota, limits.quota_update),
-    ("", "LimitRange"): Rule(limits.limit_range, again="all"),
-    ("", "PodTemplate"): Rule(small.pod_template, again="all"),
-    ("node.k8s.io", "RuntimeClass"): Rule(small.runtime_class, small.frozen_handler),
-    ("certificates.k8s.io", "CertificateSigningRequest"): Rule(small.signing_request),
-    ("storage.k8s.io", "CSINode"): Rule(small.csi_node, again="all"),
-    ("storage.k8s.io", "VolumeAttachment"): Rule(small.attachment),
+    ("", "ResourceQuota"): Rule(
+        limits.quota, limits.quota_update, _status(limits.quota_status), order=COMPARED
+    ),
+    ("", "LimitRange"): Rule(limits.limit_range, order=("create",)),
+    ("", "PodTemplate"): Rule(small.pod_template),
+    ("certificates.k8s.io", "CertificateSigningRequest"): Rule(
+        small.signing_request, order=THEN_META
+    ),
     ("apps", "Deployment"): Rule(
-        workloads.deployment, workloads.same_selector, _status(workloads.replicas_status)
+        workloads.deployment,
+        workloads.same_selector,
+        counters.deployment_status,
+        order=COMPARED,
     ),
     ("apps", "ReplicaSet"): Rule(
-        workloads.replica_set, workloads.same_selector, _status(workloads.replicas_status)
+        workloads.replica_set,
+        workloads.same_selector,
+        _status(counters.replicas_status),
+        order=REPEATED_COMPARED,
     ),
     ("apps", "StatefulSet"): Rule(
         workloads.stateful_set,
         workloads.stateful_set_update,
-        _status(workloads.replicas_status),
+        counters.stateful_set_status,
         label_name,
+        COMPARED,
     ),
-    ("apps", "DaemonSet"): Rule(workloads.daemon_set, workloads.same_selector),
-    ("apps", "ControllerRevision"): Rule(cluster.revision, cluster.revision_update),
-    ("batch", "Job"): Rule(jobs.job, jobs.job_update, jobs.job_status, again="none"),
-    ("batch", "CronJob"): Rule(jobs.cron_job),
-    ("rbac.authorization.k8s.io", "Role"): Rule(rights.role, name=path_name, again="all"),
-    ("rbac.authorization.k8s.io", "ClusterRole"): Rule(
-        rights.cluster_role, name=path_name, again="all"
+    ("apps", "DaemonSet"): Rule(
+        workloads.daemon_set,
+        workloads.same_selector,
+        counters.daemon_set_status,
+        order=REPEATED_COMPARED,
     ),
-    ("rbac.authorization.k8s.io", "RoleBinding"): Rule(
-        rights.role_binding, rights.binding_update, name=path_name, again="all"
+    ("apps", "ControllerRevision"): Rule(
+        cluster.revision, cluster.revision_update, order=("meta", "create", "compare")
     ),
-    ("rbac.authorization.k8s.io", "ClusterRoleBinding"): Rule(
-        rights.cluster_role_binding, rights.binding_update, name=path_name, again="all"
+    ("batch", "Job"): Rule(jobs.job, jobs.job_update, jobs.job_status, order=THEN_COMPARED),
+    ("batch", "CronJob"): Rule(jobs.cron_job, status_meta=False),
+    (_RBAC, "Role"): Rule(rights.role, name=path_name, order=TWICE),
+    (_RBAC, "ClusterRole"): Rule(rights.cluster_role, name=path_name, order=TWICE),
+    (_RBAC, "RoleBinding"): Rule(
+        rights.role_binding, rights.binding_update, name=path_name, order=TWICE_COMPARED
+    ),
+    (_RBAC, "ClusterRoleBinding"): Rule(
+        rights.cluster_role_binding, rights.binding_update, name=path_name, order=TWICE_COMPARED
     ),
     ("storage.k8s.io", "StorageClass"): Rule(
-        claims.storage_class, claims.storage_class_update, again="all"
+        claims.storage_class, claims.storage_class_update, order=THEN_COMPARED
     ),
-    ("networking.k8s.io", "Ingress"): Rule(network.ingress),
-    ("networking.k8s.io", "IngressClass"): Rule(
-        network.ingress_class, network.ingress_class_update
+    ("networking.k8s.io", "Ingress"): Rule(
+        network.ingress, None, _status(network.ingress_status), order=("meta", "create")
     ),
-    ("networking.k8s.io", "NetworkPolicy"): Rule(network.network_policy),
+    ("networking.k8s.io", "NetworkPolicy"): Rule(network.network_policy, order=REPEATED),
     ("discovery.k8s.io", "EndpointSlice"): Rule(
-        network.endpoint_slice, network.endpoint_slice_update, again="all"
+        network.endpoint_slice, network.endpoint_slice_update, order=("create", "compare")
     ),
     ("coordination.k8s.io", "Lease"): Rule(cluster.lease),
     ("scheduling.k8s.io", "PriorityClass"): Rule(
-        cluster.priority_class, cluster.priority_class_update, again="none"
+        cluster.priority_class, cluster.priority_class_update, order=("meta", "compare")
     ),
-    ("policy", "PodDisruptionBudget"): Rule(scaling.disruption_budget),
-    ("autoscaling", "HorizontalPodAutoscaler"): Rule(scaling.autoscaler),
-    ("admissionregistration.k8s.io", "ValidatingWebhookConfiguration"): Rule(
-        hooks.validating_configuration, again="all"
+    ("policy", "PodDisruptionBudget"): Rule(
+        scaling.disruption_budget,
+        None,
+        _status(scaling.disruption_status),
+        order=("spec",),
+        meta=False,
+        status_meta=False,
     ),
-    ("admissionregistration.k8s.io", "MutatingWebhookConfiguration"): Rule(
-        hooks.mutating_configuration, again="all"
+    ("autoscaling", "HorizontalPodAutoscaler"): Rule(
+        scaling.autoscaler, None, _status(scaling.autoscaler_status)
     ),
-    ("admissionregistration.k8s.io", "ValidatingAdmissionPolicy"): Rule(
-        hooks.admission_policy, again="all"
+    (_HOOKS, "ValidatingWebhookConfiguration"): Rule(
+        hooks.validating_configuration, order=("create",)
     ),
-    ("admissionregistration.k8s.io", "ValidatingAdmissionPolicyBinding"): Rule(
-        hooks.policy_binding, again="all"
-    ),
+    (_HOOKS, "MutatingWebhookConfiguration"): Rule(hooks.mutating_configuration, order=("create",)),
+    (_HOOKS, "ValidatingAdmissionPolicy"): Rule(hooks.admission_policy, order=("create",)),
+    **rare.RULES,
 }

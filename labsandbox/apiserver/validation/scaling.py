@@ -13,7 +13,7 @@ from labsandbox.apiserver.validation.errors import (
     required,
 )
 from labsandbox.apiserver.validation.goprint import Raw
-from labsandbox.apiserver.validation.meta import label_selector
+from labsandbox.apiserver.validation.meta import conditions, label_selector, not_negative
 from labsandbox.apiserver.validation.workloads import at_most_all, int_or_percent
 from labsandbox.quantity import parse
 
@@ -61,6 +61,22 @@ def disruption_budget(obj: Json) -> list[FieldError]:
     if policy is not None and policy not in EVICTION_POLICIES:
         field = "spec.unhealthyPodEvictionPolicy"
         found.append(not_supported(field, policy, EVICTION_POLICIES))
+    return found
+
+
+def disruption_status(obj: Json) -> list[FieldError]:
+    status = obj.get("status") or {}
+    found = conditions(status.get("conditions"), "status.conditions")
+    for name in ("disruptionsAllowed", "currentHealthy", "desiredHealthy", "expectedPods"):
+        found += not_negative(f"status.{name}", status.get(name, 0))
+    return found
+
+
+def autoscaler_status(obj: Json) -> list[FieldError]:
+    status = obj.get("status") or {}
+    found: list[FieldError] = []
+    for name in ("currentReplicas", "desiredReplicas"):
+        found += not_negative(f"status.{name}", status.get(name, 0))
     return found
 
 

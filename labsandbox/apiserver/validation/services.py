@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from labsandbox.apiserver.validation import names
+from labsandbox.apiserver.validation.addresses import cluster_addresses
 from labsandbox.apiserver.validation.errors import (
     FieldError,
     duplicate,
@@ -20,8 +21,6 @@ from labsandbox.apiserver.validation.pods.containers import PROTOCOLS, port_or_n
 Json = dict[str, Any]
 TYPES = ("ClusterIP", "ExternalName", "LoadBalancer", "NodePort")
 AFFINITIES = ("ClientIP", "None")
-FAMILIES = ("IPv4", "IPv6")
-POLICIES = ("PreferDualStack", "RequireDualStack", "SingleStack")
 TRAFFIC = ("Cluster", "Local")
 ONLY_BALANCER = "may only be used when `type` is 'LoadBalancer'"
 RANGES_ANNOTATION = "service.beta.kubernetes.io/load-balancer-source-ranges"
@@ -46,7 +45,7 @@ def service(obj: Json) -> list[FieldError]:
         found += _port(port, len(ports) > 1, seen, f"spec.ports[{index}]")
     found += label_map(spec.get("selector"), "spec.selector")
     found += _affinity(spec)
-    found += _cluster_ips(spec, kind)
+    found += cluster_addresses(obj)
     for index, address in enumerate(spec.get("externalIPs") or ()):
         path = f"spec.externalIPs[{index}]"
         problems = check_all(path, address, names.ip(address))
@@ -138,42 +137,6 @@ def _affinity(spec: Json) -> list[FieldError]:
     return [invalid(f"{path}.clientIP.timeoutSeconds", seconds, detail)]
 
 
-def _cluster_ips(spec: Json, kind: str) -> list[FieldError]:
-    if kind == "ExternalName":
-        return []
-    found: list[FieldError] = []
-    single, several = spec.get("clusterIP", ""), spec.get("clusterIPs") or []
-    if single and not several:
-        found.append(required("spec.clusterIPs"))
-    elif single and several[0] != single:
-        detail = "first value must match `clusterIP`"
-        found.append(invalid("spec.clusterIPs", strings(several), detail))
-    elif not single and several:
-        detail = "must be empty when `clusterIP` is not specified"
-        found.append(invalid("spec.clusterIPs", strings(several), detail))
-    families = spec.get("ipFamilies") or []
-    for index, family in enumerate(families):
-        path = f"spec.ipFamilies[{index}]"
-        if family not in FAMILIES:
-            found.append(not_supported(path, family, FAMILIES))
-        if family in families[:index]:
-            found.append(duplicate(path, family))
-    policy = spec.get("ipFamilyPolicy")
-    if policy is not None and policy not in POLICIES:
-        found.append(not_supported("spec.ipFamilyPolicy", policy, POLICIES))
-    for index, address in enumerate(several):
-        if index == 0 and address == "None":
-            if len(several) > 1:
-                detail = "'None' must be the first and only value"
-                found.append(invalid("spec.clusterIPs", strings(several), detail))
-            continue
-        found += check_all(f"spec.clusterIPs[{index}]", address, names.ip(address))
-    if len(several) > 2:
-        detail = "may only hold up to 2 values"
-        found.append(invalid("spec.clusterIPs", strings(several), detail))
-    return found
-
-
 def _port_conflicts(ports: list[Json], kind: str) -> list[FieldError]:
     found: list[FieldError] = []
     if kind == "ClusterIP":
@@ -233,13 +196,16 @@ def _balancer(spec: Json, kind: str) -> list[FieldError]:
         found.append(forbidden("spec.allocateLoadBalancerNodePorts", ONLY_BALANCER))
     if kind == "LoadBalancer" and allocate is None:
         found.append(required("allocateLoadBalancerNodePorts"))
+    return found + _class(spec, kind)
+
+
+def _class(spec: Json, kind: str) -> list[FieldError]:
     name = spec.get("loadBalancerClass")
-    if name is not None:
-        if kind != "LoadBalancer":
-            found.append(forbidden("spec.loadBalancerClass", ONLY_BALANCER))
-        else:
-            found += check_all("spec.loadBalancerClass", name, names.qualified_name(name))
-    return found
+    if name is None:
+        return []
+    if kind != "LoadBalancer":
+        return [forbidden("spec.loadBalancerClass", ONLY_BALANCER)]
+    return check_all("spec.loadBalancerClass", name, names.qualified_name(name))
 
 
 def _traffic(spec: Json, kind: str) -> list[FieldError]:
@@ -276,14 +242,14 @@ def _traffic(spec: Json, kind: str) -> list[FieldError]:
 def service_update(new: Json, old: Json) -> list[FieldError]:
     spec, before = new.get("spec") or {}, old.get("spec") or {}
     if "ExternalName" in (spec.get("type"), before.get("type")):
-        return []
+        return _class(spec, spec.get("type", ""))
     found = _changed("clusterIPs", spec, before)
     found += _changed("ipFamilies", spec, before)
     if before.get("type") == "LoadBalancer" == spec.get("type"):
         ours, theirs = spec.get("loadBalancerClass"), before.get("loadBalancerClass")
         if ours != theirs:
             found.append(invalid("spec.loadBalancerClass", ours, CHANGED))
-    return found
+    return found + _class(spec, spec.get("type", ""))
 
 
 def _changed(name: str, spec: Json, before: Json) -> list[FieldError]:
@@ -316,7 +282,7 @@ def service_status(new: Json) -> list[FieldError]:
     rows = (((new.get("status") or {}).get("loadBalancer")) or {}).get("ingress") or []
     kind = (new.get("spec") or {}).get("type")
     if rows and kind != "LoadBalancer":
-        detail = "may only be used when `spec.type` is LoadBalancer"
+        detail = "may only be used when `spec.type` is 'LoadBalancer'"
         return [forbidden("status.loadBalancer.ingress", detail)]
     for index, row in enumerate(rows):
         path = f"status.loadBalancer.ingress[{index}]"

@@ -225,7 +225,12 @@ def _stateful_strategy(strategy: Json) -> list[FieldError]:
     if kind == "OnDelete":
         if rolling is None:
             return []
-        text = f"apps.RollingUpdateStatefulSetStrategy{{Partition:{rolling.get('partition', 0)}}}"
+        down = rolling.get("maxUnavailable")
+        shown = "nil" if down is None else "0xc000000000"
+        text = (
+            f"apps.RollingUpdateStatefulSetStrategy{{Partition:{rolling.get('partition', 0)}, "
+            f"MaxUnavailable:(*intstr.IntOrString)({shown})}}"
+        )
         detail = "only allowed for updateStrategy 'RollingUpdate'"
         return [invalid(f"{path}.rollingUpdate", Raw(text), detail)]
     if kind == "RollingUpdate":
@@ -270,8 +275,6 @@ def stateful_set_update(new: Json, old: Json) -> list[FieldError]:
         {key: value for key, value in (obj.get("spec") or {}).items() if key not in STATEFUL_FREE}
         for obj in (new, old)
     )
-    ours.pop("revisionHistoryLimit", None)
-    theirs.pop("revisionHistoryLimit", None)
     return [forbidden("spec", STATEFUL_FIXED)] if ours != theirs else []
 
 
@@ -315,35 +318,4 @@ def _daemon_strategy(strategy: Json) -> list[FieldError]:
         found.append(invalid(f"{path}.maxSurge", int_or_string(surge), detail))
     elif not _amount(down) and not _amount(surge):
         found.append(required(f"{path}.maxUnavailable", "cannot be 0 when maxSurge is 0"))
-    return found
-
-
-def replicas_status(obj: Json) -> list[FieldError]:
-    """Counters in a status that may not be negative or exceed the total."""
-    status = obj.get("status") or {}
-    found: list[FieldError] = []
-    total = status.get("replicas", 0)
-    counters = [
-        name
-        for name in (
-            "replicas",
-            "fullyLabeledReplicas",
-            "updatedReplicas",
-            "readyReplicas",
-            "availableReplicas",
-            "currentReplicas",
-        )
-        if name in status
-    ]
-    for name in counters:
-        found += not_negative(f"status.{name}", status.get(name, 0))
-    found += not_negative("status.observedGeneration", status.get("observedGeneration"))
-    for name in counters[1:] if counters[:1] == ["replicas"] else counters:
-        if status.get(name, 0) > total:
-            detail = "cannot be greater than status.replicas"
-            found.append(invalid(f"status.{name}", status[name], detail))
-    if status.get("availableReplicas", 0) > status.get("readyReplicas", 0):
-        value = status.get("availableReplicas", 0)
-        detail = "cannot be greater than readyReplicas"
-        found.append(invalid("status.availableReplicas", value, detail))
     return found

@@ -1,12 +1,10 @@
-"""Asking the admission chain, in the two steps of a write."""
+"""What the server itself refuses, before the admission chain is asked."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from labsandbox.apiserver.admission import Request
 from labsandbox.apiserver.api import Api
-from labsandbox.apiserver.auth.user import User
 from labsandbox.apiserver.registry import ResourceDef
 from labsandbox.apiserver.status import StatusError, forbidden, not_found
 
@@ -40,52 +38,3 @@ def check_immortal(resource: ResourceDef, name: str) -> None:
     """The namespaces the system stands on cannot be deleted."""
     if resource.plural == "namespaces" and not resource.group and name in _IMMORTAL:
         raise forbidden(resource, name, "this namespace may not be deleted")
-
-
-async def mutate(
-    api: Api,
-    operation: str,
-    resource: ResourceDef,
-    namespace: str,
-    name: str,
-    obj: Json | None,
-    old: Json | None,
-    user: User,
-    subresource: str = "",
-    *,
-    dry_run: bool = False,
-    options: Json | None = None,
-    warnings: list[str] | None = None,
-) -> Json | None:
-    """Let admission change the object."""
-    found: Json | None = await api.admission.mutate(
-        Request(
-            operation, resource, namespace, name, obj, old, user, subresource, dry_run, options,
-            [] if warnings is None else warnings,
-        )
-    )  # fmt: skip
-    return found
-
-
-async def validate(
-    api: Api,
-    operation: str,
-    resource: ResourceDef,
-    namespace: str,
-    name: str,
-    obj: Json | None,
-    old: Json | None,
-    user: User,
-    subresource: str = "",
-    *,
-    dry_run: bool = False,
-    options: Json | None = None,
-    warnings: list[str] | None = None,
-) -> None:
-    """Let admission refuse the object as it would be stored."""
-    await api.admission.validate(
-        Request(
-            operation, resource, namespace, name, obj, old, user, subresource, dry_run, options,
-            [] if warnings is None else warnings,
-        )
-    )  # fmt: skip

@@ -14,13 +14,12 @@ from labsandbox.apiserver.status import (
     StatusError,
     bad_request,
     conflict,
-    invalid,
     not_found,
+    server_error,
     success,
 )
 from labsandbox.apiserver.store import Stale
 from labsandbox.apiserver.verbs.body import read_object
-from labsandbox.apiserver.verbs.manage import track
 from labsandbox.apiserver.verbs.objects import full_object, now
 from labsandbox.apiserver.verbs.options import Problem, write_options
 from labsandbox.apiserver.verbs.read import respond_object
@@ -51,7 +50,6 @@ async def bind(api: Api, request: Request, resource: ResourceDef) -> Response:
         pod = full_object(pods, record)
         _check_pod(pods, pod, metadata, target)
         _assign(pod, target["name"], metadata)
-        pod = track(pods, full_object(pods, record), pod, options.manager, "binding")
         if options.dry_run:
             break
         try:
@@ -76,7 +74,9 @@ def _check_target(target: Json) -> None:
     if not target.get("name"):
         problems.append(Problem("target.name", "FieldValueRequired", "Required value"))
     if problems:
-        raise invalid("", "Binding", "", problems)
+        # The real server returns these bare, so they end as an internal failure.
+        shown = [f"{problem.field}: {problem.message}" for problem in problems]
+        raise server_error(shown[0] if len(shown) == 1 else f"[{', '.join(shown)}]")
 
 
 def _check_pod(pods: ResourceDef, pod: Json, metadata: Json, target: Json) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from labsandbox.apiserver import work
 from labsandbox.apiserver.http.media import JSON, PROTOBUF, SUPPORTED, media_type
 from labsandbox.apiserver.http.request import Request
 from labsandbox.apiserver.kinds import Shape, builtin_shape
@@ -14,6 +15,8 @@ from labsandbox.apiserver.schema import yaml as schema_yaml
 from labsandbox.apiserver.status import bad_request, unsupported_media_type
 
 Json = dict[str, Any]
+YAML_WEIGHT = 8
+"""How much longer a byte of YAML takes to read than one of JSON."""
 _SCHEME = "k8s.io/kubernetes/pkg/api/legacyscheme/scheme.go:30"
 
 
@@ -31,9 +34,11 @@ async def read_value(request: Request, kind: str) -> tuple[Any, list[str]]:
         raise unsupported_media_type(SUPPORTED)
     raw = await request.body()
     if media == PROTOBUF:
-        return _read_protobuf(raw, kind), []
+        return await work.run(_read_protobuf, raw, kind), []
     try:
-        value, duplicates = parse(raw, media)
+        if media != JSON:
+            work.add(YAML_WEIGHT * len(raw))
+        value, duplicates = await work.run(parse, raw, media)
     except JsonError as error:
         raise _unrecognized(
             kind, f"couldn't get version/kind; json parse error: {error}", raw
@@ -163,7 +168,13 @@ def _known(group: str, version: str, kind: str) -> bool:
 
 
 def decode(
-    request: Request, value: Json, duplicates: list[str], shape: Shape, kind: str, validation: str
+    request: Request,
+    value: Json,
+    duplicates: list[str],
+    shape: Shape,
+    kind: str,
+    validation: str,
+    raw: bytes,
 ) -> Json:
     """Read the value as its kind; unknown and repeated fields are told as fieldValidation says."""
     version = (value.get("apiVersion") or request.version).rpartition("/")[2]
@@ -174,6 +185,8 @@ def decode(
         raise bad_request(f"{head}{error}") from None
     if validation != "Ignore":
         messages = list(dict.fromkeys([*duplicates, *unknown]))
+        if duplicates and unknown:
+            messages = schema_json.in_order(raw, messages)
         if messages and validation == "Strict":
             raise bad_request(f"{head}strict decoding error: {', '.join(messages)}")
         request.warnings += messages
@@ -193,10 +206,11 @@ async def read_object(
     """Read, check and decode the object of a create or update."""
     kind = kind or resource.kind
     value, duplicates = await read_value(request, kind)
+    raw = await request.body()
     if resource.custom is not None and kind == resource.kind:
-        _check_named(value, await request.body(), kind)
+        _check_named(value, raw, kind)
     check_kind(
         value, resource, kind, resource.group if group is None else group,
         version or resource.version, request.warnings,
     )  # fmt: skip
-    return decode(request, value, duplicates, shape, kind, validation)
+    return await work.run(decode, request, value, duplicates, shape, kind, validation, raw)

@@ -6,6 +6,7 @@ import calendar
 import time
 from typing import Any
 
+from labsandbox.apiserver import admission
 from labsandbox.apiserver.api import Api
 from labsandbox.apiserver.auth.user import User
 from labsandbox.apiserver.http.media import JSON, PROTOBUF, SUPPORTED, Accepted, accept, media_type
@@ -26,7 +27,7 @@ from labsandbox.apiserver.status import (
     unsupported_media_type,
 )
 from labsandbox.apiserver.store import Record, Stale
-from labsandbox.apiserver.verbs.admit import check_immortal, mutate, validate
+from labsandbox.apiserver.verbs.admit import check_immortal
 from labsandbox.apiserver.verbs.objects import full_object, now
 from labsandbox.apiserver.verbs.options import (
     Problem,
@@ -40,6 +41,7 @@ from labsandbox.apiserver.verbs.read import (
     read_page,
     respond,
     respond_object,
+    transform,
 )
 
 Json = dict[str, Any]
@@ -227,26 +229,35 @@ async def delete_object(
     warnings: list[str],
 ) -> tuple[Record | Json, bool]:
     """Delete; the second value is False when the object stays until something else is done."""
-    if resource.group_resource == "jobs.batch" and options.propagation is None:
-        options.policy = "Orphan"
-        warnings.append(_PODS_STAY)
+    _set_default_policy(resource, options, warnings)
     for _ in range(_TRIES):
         record = api.store.latest(resource.bucket, namespace, name)
         if record is None:
             raise not_found(resource, name)
         check_immortal(resource, name)
         obj = full_object(resource, record)
-        for ask in (mutate, validate):
-            await ask(
-                api, "DELETE", resource, namespace, name, None, obj, user,
-                dry_run=options.dry_run, options=options.raw, warnings=warnings,
-            )  # fmt: skip
+        write = admission.Request(
+            "DELETE", resource, namespace, name, None, obj, user,
+            dry_run=options.dry_run, options=options.raw, warnings=warnings,
+        )  # fmt: skip
+        await api.admission.admit(write)
         _check_preconditions(resource, obj, options)
         try:
             return await _delete_record(api, resource, record, obj, options)
         except Stale:
             continue
     raise conflict(resource, name)
+
+
+def _set_default_policy(resource: ResourceDef, options: DeleteOptions, warnings: list[str]) -> None:
+    """Two old kinds orphan what they own unless the client says otherwise."""
+    if options.propagation is not None:
+        return
+    if resource.group_resource == "jobs.batch":
+        warnings.append(_PODS_STAY)
+        options.policy = "Orphan"
+    elif resource.group_resource == "replicationcontrollers":
+        options.policy = "Orphan"
 
 
 async def _delete_record(
@@ -365,6 +376,7 @@ async def delete_collection(api: Api, request: Request, resource: ResourceDef) -
     selection = list_options(request, resource, watch=False)
     namespace = request.in_namespace if resource.namespaced else ""
     page = await read_page(api, resource, namespace, selection)
+    _set_default_policy(resource, options, request.warnings)
     objs = [full_object(resource, record) for record in page.records]
     for record in page.records:
         try:
@@ -376,6 +388,9 @@ async def delete_collection(api: Api, request: Request, resource: ResourceDef) -
             if error.code not in (404, 409):
                 raise
     metadata = page.metadata()
+    if accepted.form:
+        value = transform(request, resource, objs, accepted, metadata)
+        return Response(200, encode_answer(value, accepted.media, request), accepted.media)
     if resource.custom is not None:
         metadata.setdefault("continue", "")
     value = list_value(resource, objs, metadata)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from labsandbox.apiserver.http.request import Request
@@ -58,7 +58,7 @@ def parse_revision(text: str) -> int:
             f'resourceVersion: Invalid value: "{text}": strconv.ParseUint: '
             f'parsing "{text}": invalid syntax'
         )
-    value = int(text)
+    value = int(text) if len(text) < 64 else 2**64
     if value >= 2**64:
         raise server_error(
             f'resourceVersion: Invalid value: "{text}": strconv.ParseUint: '
@@ -106,14 +106,17 @@ class Selection:
         return True
 
 
-def parse_selection(request: Request, resource: ResourceDef) -> Selection:
-    """Read labelSelector and fieldSelector."""
+def parse_selectors(request: Request) -> tuple[Selector, list[FieldTest]]:
+    """Read labelSelector and fieldSelector; what is no selector at all is refused here."""
     labels = request.first("labelSelector")
     fields = request.first("fieldSelector")
-    if not labels and not fields:
+    return parse_labels(labels) if labels else (), parse_fields(fields) if fields else []
+
+
+def select(resource: ResourceDef, selector: Selector, tests: list[FieldTest]) -> Selection:
+    """The selection a resource makes by these; a field it cannot be selected by is refused."""
+    if not selector and not tests:
         return Selection()
-    selector = parse_labels(labels) if labels else ()
-    tests = parse_fields(fields) if fields else []
     selectable = None
     if resource.custom is not None:
         selectable = resource.custom.selectable_fields(resource.version)
@@ -142,9 +145,9 @@ def list_options(request: Request, resource: ResourceDef, *, watch: bool) -> Lis
     send_initial = (
         request.flag("sendInitialEvents") if "sendInitialEvents" in request.query else None
     )
-    selection = parse_selection(request, resource)
+    parsed = parse_selectors(request)
     options = ListOptions(
-        selection=selection,
+        selection=Selection(),
         limit=max(limit, 0),
         continuation=request.first("continue"),
         revision=request.first("resourceVersion"),
@@ -153,10 +156,13 @@ def list_options(request: Request, resource: ResourceDef, *, watch: bool) -> Lis
         bookmarks=request.flag("allowWatchBookmarks"),
         timeout=float(seconds) if seconds is not None and seconds > 0 else None,
     )
+    if watch and send_initial is None and not options.match and options.revision in ("", "0"):
+        # A watch from the beginning is a streaming list, whether the client knows the word or not.
+        options = replace(options, send_initial=True, match="NotOlderThan")
     problems = _watch_problems(options) if watch else _list_problems(options)
     if problems:
         raise invalid_options("ListOptions", problems)
-    return options
+    return replace(options, selection=select(resource, *parsed))
 
 
 def _match_problems(options: ListOptions) -> list[Problem]:

@@ -49,7 +49,7 @@ def respond(
 ) -> Response:
     """An object in the form and media type the client accepts."""
     if not accepted.form and accepted.media == JSON and not wants_pretty(request):
-        return Response(status, full_bytes(resource, record))
+        return Response(status, full_bytes(resource, record) + b"\n")
     return respond_object(api, request, resource, full_object(resource, record), accepted, status)
 
 
@@ -82,14 +82,15 @@ def transform(
     *,
     single: bool = False,
     columns: bool = True,
+    printed: list[Json] | None = None,
 ) -> Json:
-    """Objects as a Table or as PartialObjectMetadata."""
+    """Objects as a Table or as PartialObjectMetadata; `printed`: columns other than the kind's."""
     from labsandbox.apiserver import printers
 
     if accepted.form == "Table":
         include = request.first("includeObject") or "Metadata"
-        custom = None
-        if resource.custom is not None:
+        custom = printed
+        if resource.custom is not None and custom is None:
             custom = resource.custom.printer_columns(resource.version)
         table: Json = printers.table(resource, objs, custom, include, columns=columns)
         shown = {
@@ -97,11 +98,16 @@ def transform(
             for key in ("resourceVersion", "continue", "remainingItemCount")
             if metadata.get(key)
         }
+        version = f"meta.k8s.io/{accepted.version}"
         table["metadata"] = shown
-        table["apiVersion"] = f"meta.k8s.io/{accepted.version}"
+        table["apiVersion"] = version
+        for row in table["rows"] if include == "Metadata" else ():
+            row["object"]["apiVersion"] = version
         return table
     version = f"meta.k8s.io/{accepted.version}"
-    if single and accepted.form == "PartialObjectMetadata":
+    if single != (accepted.form == "PartialObjectMetadata"):
+        raise _not_acceptable(resource, accepted.form, single)
+    if single:
         partial: Json = printers.partial(objs[0])
         partial["apiVersion"] = version
         return partial
@@ -112,6 +118,18 @@ def transform(
         "metadata": metadata,
         "items": items or None,
     }
+
+
+def _not_acceptable(resource: ResourceDef, form: str, single: bool) -> StatusError:
+    """One object was asked for and a list found, or the other way round."""
+    what, suffix = ("not a list", "") if single else ("a list", "List")
+    if resource.custom is not None:
+        found = f"unstructured.Unstructured{suffix}"
+    else:
+        kind = resource.kind if single else resource.kind_of_list
+        found = f"{resource.own_group.partition('.')[0] or 'core'}.{kind}"
+    message = f"you requested {form}, but the requested object is {what} (*{found})"
+    return StatusError(406, "NotAcceptable", message)
 
 
 async def _await_revision(api: Api, revision: int) -> None:
@@ -181,7 +199,7 @@ def list_bytes(resource: ResourceDef, page: Page) -> bytes:
         items = b",".join([record.body for record in page.records])
     else:
         items = b",".join([item_bytes(resource, record) for record in page.records])
-    return b"".join([head, orjson.dumps(metadata), b',"items":[', items, b"]}"])
+    return b"".join([head, orjson.dumps(metadata), b',"items":[', items, b"]}\n"])
 
 
 def list_value(resource: ResourceDef, objs: list[Json], metadata: Json) -> Json:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import Any
 
 from labsandbox.apiserver.api import Api
@@ -11,6 +12,7 @@ from labsandbox.apiserver.http.media import accept
 from labsandbox.apiserver.http.request import Request
 from labsandbox.apiserver.http.response import Response
 from labsandbox.apiserver.kinds import shape_of
+from labsandbox.apiserver.patch import track_update
 from labsandbox.apiserver.registry import ResourceDef
 from labsandbox.apiserver.status import bad_request, conflict, invalid, not_found
 from labsandbox.apiserver.verbs.body import read_object
@@ -20,7 +22,7 @@ from labsandbox.apiserver.verbs.read import respond_object
 
 Json = dict[str, Any]
 _DEFAULT, _SHORTEST, _LONGEST = 3600, 600, 2**32
-_BOUND = {"Pod": "pods", "Secret": "secrets"}
+_BOUND = {"Node": "nodes", "Pod": "pods", "Secret": "secrets"}
 _GROUP = "authentication.k8s.io"
 
 
@@ -39,21 +41,23 @@ async def request_token(api: Api, request: Request, resource: ResourceDef) -> Re
     spec = obj.get("spec") or {}
     seconds = spec.get("expirationSeconds")
     seconds = _DEFAULT if seconds is None else seconds
+    _check_address(obj.get("metadata") or {}, request)
     _check_seconds(seconds)
-    given = (obj.get("metadata") or {}).get("name") or ""
-    if given and given != request.name:
-        raise bad_request("the name of the object does not match the name on the URL")
     bound, node = _bound(api, request, spec.get("boundObjectRef"), account)
     audiences = list(spec.get("audiences") or [ISSUER])
     token, expires = api.tokens.issue(account, audiences, seconds, bound, node)
+    metadata = {
+        "name": request.name,
+        "namespace": request.namespace,
+        "creationTimestamp": now(),
+    }
+    managers = _managers(resource, obj, seconds, options.manager)
+    if managers:
+        metadata["managedFields"] = managers
     answer = {
         "kind": "TokenRequest",
         "apiVersion": f"{_GROUP}/v1",
-        "metadata": {
-            "name": request.name,
-            "namespace": request.namespace,
-            "creationTimestamp": now(),
-        },
+        "metadata": metadata,
         "spec": {
             "audiences": audiences,
             "expirationSeconds": seconds,
@@ -65,6 +69,27 @@ async def request_token(api: Api, request: Request, resource: ResourceDef) -> Re
         },
     }
     return respond_object(api, request, resource, answer, accepted, 201)
+
+
+def _check_address(metadata: Json, request: Request) -> None:
+    """Name and namespace may be left out, but not be others than those of the account."""
+    for field, expected in (("name", request.name), ("namespace", request.namespace)):
+        given = metadata.get(field) or ""
+        if given and given != expected:
+            what = f"must match the service account {field} if specified"
+            message = f'Invalid value: "{given}": {what}'
+            problem = Problem(f"metadata.{field}", "FieldValueInvalid", message)
+            raise invalid(_GROUP, "TokenRequest", request.name, [problem])
+
+
+def _managers(resource: ResourceDef, obj: Json, seconds: int, manager: str) -> Any:
+    """Who asked for the token, as managedFields say it."""
+    spec = {**(obj.get("spec") or {}), "expirationSeconds": seconds}
+    asked: Json = {**obj, "metadata": {}, "spec": spec}
+    node = shape_of(resource, "token").node
+    version = f"{_GROUP}/v1"
+    found = track_update(None, asked, manager, "Update", version, now(), node, "token")
+    return found["metadata"].get("managedFields")
 
 
 def _check_seconds(seconds: int) -> None:
@@ -87,20 +112,18 @@ def _bound(
     if not reference:
         return None, None
     kind, name = reference.get("kind", ""), reference.get("name", "")
+    group, _, version = (reference.get("apiVersion") or "").rpartition("/")
     plural = _BOUND.get(kind)
-    if plural is None or reference.get("apiVersion") != "v1":
-        raise bad_request(
-            f"cannot bind token for serviceaccount {request.name!r} to object of type "
-            f"{reference.get('apiVersion')}, Kind={kind}".replace("'", '"')
-        )
+    if plural is None or group:
+        raise bad_request(f"cannot bind token to object of type {group}/{version}, Kind={kind}")
     target = api.resource("", plural)
-    obj = api.find("", plural, name, request.namespace)
+    obj = api.find("", plural, name, request.namespace if target.namespaced else "")
     if obj is None:
         raise not_found(target, name)
     uid = obj["metadata"]["uid"]
     if reference.get("uid") and reference["uid"] != uid:
         raise conflict(
-            target,
+            replace(target, plural=kind),
             name,
             f"the UID in the bound object reference ({reference['uid']}) does not match the UID "
             f"in record. The object might have been deleted and then recreated",

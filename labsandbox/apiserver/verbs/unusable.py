@@ -2,58 +2,50 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 import orjson
 
 from labsandbox.apiserver.status import StatusError, invalid
+from labsandbox.apiserver.validation.goprint import number
 from labsandbox.apiserver.verbs.options import Problem
 
 Json = dict[str, Any]
-_METADATA = (
-    "name", "generateName", "namespace", "selfLink", "uid", "resourceVersion", "generation",
-    "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "labels",
-    "annotations", "ownerReferences", "finalizers", "managedFields",
-)  # fmt: skip
-_MISMATCH = re.compile(r"cannot unmarshal (\w+) into Go .* of type (\S+)$")
-_SOURCES = {"array": "slice", "object": "map", "number": "int64"}
-_BASIC = {"string", "bool", "int", "int32", "int64", "uint8", "float32", "float64"}
+
+
+def sort_touched(result: Any, operations: Any) -> None:
+    """Sort the maps a JSON patch walked through: Go writes those sorted, others as they were."""
+    for row in operations if isinstance(operations, list) else ():
+        for text in (row.get("path"), row.get("from")):
+            if not isinstance(text, str):
+                continue
+            place = result
+            for part in ["", *text.split("/")[1:-1]]:
+                if part:
+                    place = place.get(part) if isinstance(place, dict) else None
+                if not isinstance(place, dict):
+                    break
+                members = sorted(place.items())
+                place.clear()
+                place.update(members)
+
+
+def sort_all(value: Any) -> Any:
+    """Sort every map, as custom objects are written."""
+    if isinstance(value, dict):
+        return {key: sort_all(value[key]) for key in sorted(value)}
+    return [sort_all(item) for item in value] if isinstance(value, list) else value
 
 
 def unusable_document(result: Any, why: str) -> StatusError:
     """The result of a JSON or merge patch, whole."""
-    if isinstance(result, dict):
-        result = {key: result[key] for key in sorted(result)}
-        metadata = result.get("metadata")
-        if isinstance(metadata, dict):
-            known = [key for key in _METADATA if key in metadata]
-            rest = sorted(set(metadata) - set(known))
-            result["metadata"] = {key: metadata[key] for key in (*known, *rest)}
     text = orjson.dumps(result).decode()
     return _refused(orjson.dumps(text).decode(), why)
 
 
 def unusable_patch(patch: Any, why: str) -> StatusError:
     """A strategic merge patch, as Go prints the map it was read into."""
-    found = _MISMATCH.search(why)
-    if found is not None:
-        why = _restore_message(*found.groups())
     return _refused(f'"{go_text(patch)}"', why)
-
-
-def _restore_message(source: str, target: str) -> str:
-    shown = _SOURCES.get(source, source)
-    bare = target.lstrip("*")
-    if bare.startswith("map["):
-        return f"cannot restore map from {shown}"
-    if bare.startswith("[]"):
-        return f"cannot restore slice from {shown}"
-    if bare == "string" and source == "number":
-        return "cannot convert int64 to string"
-    if bare in _BASIC:
-        return f"unrecognized type: {bare}"
-    return f"cannot restore struct from: {shown}"
 
 
 def _refused(shown: str, why: str) -> StatusError:
@@ -74,4 +66,4 @@ def go_text(value: Any) -> str:
         return "<nil>"
     if isinstance(value, bool):
         return "true" if value else "false"
-    return str(value)
+    return number(value) if isinstance(value, float) else str(value)

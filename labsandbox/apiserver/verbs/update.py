@@ -6,30 +6,37 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace as replace_fields
 from typing import Any
 
+from labsandbox.apiserver import admission, work
 from labsandbox.apiserver.api import Api
 from labsandbox.apiserver.auth.authorization import attributes_of, check
 from labsandbox.apiserver.auth.escalation import check_escalation
 from labsandbox.apiserver.http.media import accept
 from labsandbox.apiserver.http.request import Request
 from labsandbox.apiserver.http.response import Response
-from labsandbox.apiserver.kinds import shape_of, validate_update
+from labsandbox.apiserver.kinds import is_heavy, shape_of, validate_update
 from labsandbox.apiserver.patch import settle
 from labsandbox.apiserver.registry import ResourceDef
 from labsandbox.apiserver.registry.conversion import to_storage
-from labsandbox.apiserver.status import bad_request, conflict, invalid, not_found
+from labsandbox.apiserver.status import (
+    bad_request,
+    conflict,
+    invalid,
+    not_found,
+    server_error,
+)
 from labsandbox.apiserver.store import Record, Stale
 from labsandbox.apiserver.strategies import prepare_update
-from labsandbox.apiserver.verbs.admit import mutate, validate
+from labsandbox.apiserver.validation.goprint import quote
+from labsandbox.apiserver.validation.warnings import warnings_for
 from labsandbox.apiserver.verbs.body import read_object
-from labsandbox.apiserver.verbs.create import check_address, create_object
-from labsandbox.apiserver.verbs.manage import track
+from labsandbox.apiserver.verbs.create import AFTER_ADMISSION, check_address, create_object
+from labsandbox.apiserver.verbs.manage import drop_repeated_owners, track
 from labsandbox.apiserver.verbs.objects import full_object, registry_path
 from labsandbox.apiserver.verbs.options import Problem, WriteOptions, write_options
 from labsandbox.apiserver.verbs.read import respond, respond_object
 
 Json = dict[str, Any]
 _TRIES = 50
-_KEPT = ("creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "uid")
 
 
 def check_may_create(api: Api, request: Request) -> None:
@@ -59,7 +66,7 @@ async def update(api: Api, request: Request, resource: ResourceDef) -> Response:
     obj = await read_object(request, resource, shape_of(resource), options.validation)
     check_address(obj, resource, request.in_namespace)
     check_name(obj, request.name)
-    obj = shape_of(resource).default(obj)
+    obj = await work.run(shape_of(resource).default, obj)
     made, created = await replace(api, request, resource, obj, options)
     status = 201 if created else 200
     if isinstance(made, Record):
@@ -76,7 +83,7 @@ async def replace(
     while True:
         record = api.store.latest(resource.bucket, namespace, name)
         if record is None:
-            if not (resource.strategy.update_creates and not request.subresource):
+            if not resource.strategy.update_creates:
                 raise not_found(resource, name)
             obj["metadata"].pop("resourceVersion", None)
             check_may_create(api, request)
@@ -114,14 +121,16 @@ def _check_version(resource: ResourceDef, new: Json, record: Record) -> None:
             raise invalid(resource.group, resource.plural, record.name, [problem])
         return
     if given != str(record.revision):
-        if not given.isdigit():
-            problem = Problem(
-                "metadata.resourceVersion",
-                "FieldValueInvalid",
-                f'Invalid value: "{given}": strconv.ParseUint: parsing "{given}": invalid syntax',
-            )
-            raise invalid(resource.group, resource.kind, record.name, [problem])
+        check_revision(given)
         raise conflict(resource, record.name)
+
+
+def check_revision(text: str) -> None:
+    """A resourceVersion that is no number fails inside the server."""
+    if not (text.isascii() and text.isdigit()):
+        raise server_error(f"strconv.ParseUint: parsing {quote(text)}: invalid syntax")
+    if int(text) >= 2**64:
+        raise server_error(f"strconv.ParseUint: parsing {quote(text)}: value out of range")
 
 
 def _check_uid(resource: ResourceDef, new: Json, old: Json, namespace: str, name: str) -> None:
@@ -151,39 +160,44 @@ async def finish(
     """Prepare, admit, validate and store `new` in place of `old`, which `record` holds."""
     subresource = request.subresource
     namespace, name = request.in_namespace, request.name
-    if not managed:
-        new = track(resource, old, new, options.manager, subresource)
-    admitted = await mutate(
-        api, "UPDATE", resource, namespace, name, new, old, request.user, subresource,
+    if is_heavy(resource):
+        work.add(work.LARGE)
+    drop_repeated_owners(new, request.warnings)
+    if not managed and subresource != "ephemeralcontainers":
+        new = await work.run(track, resource, old, new, options.manager, subresource)
+    write = admission.Request(
+        "UPDATE", resource, namespace, name, new, old, request.user, subresource,
         dry_run=options.dry_run, warnings=request.warnings,
     )  # fmt: skip
-    assert admitted is not None
-    new = admitted
+    new = await api.admission.mutate(write)
+    drop_repeated_owners(new, request.warnings, AFTER_ADMISSION)
     _keep_system_fields(new["metadata"], old["metadata"])
     prepare_update(resource, new, old, subresource)
     check_escalation(api, request.user, resource, namespace, name, new, old)
-    problems = validate_update(resource, new, old, subresource)
+    problems = await work.run(validate_update, resource, new, old, subresource)
     if problems:
-        raise invalid(resource.own_group, resource.kind, name, problems)
-    await validate(
-        api, "UPDATE", resource, namespace, name, new, old, request.user, subresource,
-        dry_run=options.dry_run, warnings=request.warnings,
-    )  # fmt: skip
+        raise await work.run(invalid, resource.own_group, resource.kind, name, problems)
+    if resource.custom is None and not subresource:
+        request.warnings += warnings_for(resource.group_resource, new, old)
+    write.object = new
+    await api.admission.validate(write)
     if not subresource:
         api.allocator.allocate(resource, new, dry_run=options.dry_run)
-    new = settle(old, new)
+    new = await work.run(settle, old, new)
     return await store_update(api, resource, record, old, new, dry_run=options.dry_run)
 
 
 def _keep_system_fields(metadata: Json, before: Json) -> None:
-    """What the server wrote when it created the object stays as it was."""
-    for field in _KEPT:
-        if field == "uid" and metadata.get("uid"):
-            continue
-        if field in before:
-            metadata[field] = before[field]
-        else:
-            metadata.pop(field, None)
+    """What the server wrote stays; a deletion nobody asked for is left for validation to refuse."""
+    metadata["creationTimestamp"] = before.get("creationTimestamp")
+    if not metadata.get("uid") and before.get("uid"):
+        metadata["uid"] = before["uid"]
+    if before.get("deletionTimestamp"):
+        metadata["deletionTimestamp"] = before["deletionTimestamp"]
+    grace = "deletionGracePeriodSeconds"
+    if before.get(grace) is not None and metadata.get(grace) is None:
+        metadata[grace] = before[grace]
+    metadata.pop("selfLink", None)
     metadata["resourceVersion"] = before["resourceVersion"]
 
 
@@ -203,7 +217,9 @@ async def store_update(
         return record if not dry_run else old
     if dry_run:
         return new
-    stored = to_storage(resource, new)
+    stored = await work.run(to_storage, resource, new)
+    if stored == old:
+        return record
     return await api.store.write(resource.bucket, record.namespace, record.name, stored, record)
 
 

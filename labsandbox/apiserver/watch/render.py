@@ -9,7 +9,9 @@ import orjson
 
 from labsandbox.apiserver.http.media import Accepted
 from labsandbox.apiserver.http.request import Request
+from labsandbox.apiserver.kinds import shape_of
 from labsandbox.apiserver.registry import ResourceDef
+from labsandbox.apiserver.schema.decode import zero
 from labsandbox.apiserver.store import Change, Record
 from labsandbox.apiserver.verbs.objects import full_bytes, full_object
 from labsandbox.apiserver.verbs.read import transform
@@ -74,26 +76,39 @@ class FormRenderer:
         return table
 
 
+_COUNTED = {"ReplicaSet", "ReplicationController", "Deployment", "StatefulSet"}
+"""Kinds whose replicas are a plain number inside the server: never absent, not even here."""
+
+
 def bookmark(
     resource: ResourceDef, revision: int, annotations: dict[str, str] | None = None
 ) -> Json:
-    """The object of a BOOKMARK event."""
+    """The object of a BOOKMARK event: an empty one of its kind, with a version."""
     metadata: Json = {"resourceVersion": str(revision), "creationTimestamp": None}
-    if resource.custom is not None:
-        del metadata["creationTimestamp"]
     if annotations:
         metadata["annotations"] = annotations
-    return {"kind": resource.kind, "apiVersion": resource.api_version, "metadata": metadata}
+    head: Json = {"kind": resource.kind, "apiVersion": resource.api_version}
+    if resource.custom is not None:
+        del metadata["creationTimestamp"]
+        return {**head, "metadata": metadata}
+    node = shape_of(resource).node
+    empty: Json = zero(node) if node is not None and node.definition else {}
+    if resource.kind in _COUNTED:
+        empty["spec"] = {"replicas": 0, **(empty.get("spec") or {})}
+    return {**empty, **head, "metadata": metadata}
 
 
 def initial_end(resource: ResourceDef) -> dict[str, str]:
     """Annotations of the bookmark that ends the initial events."""
-    blueprint: Json = {
-        "kind": resource.kind_of_list,
-        "apiVersion": resource.api_version,
-        "metadata": {},
-        "items": None,
-    }
+    blueprint: Json = {"kind": resource.kind_of_list, "apiVersion": resource.api_version}
+    if resource.custom is not None:
+        blueprint = {
+            "apiVersion": resource.api_version,
+            "items": [],
+            "kind": resource.kind_of_list,
+        }
+    else:
+        blueprint |= {"metadata": {}, "items": None}
     text = orjson.dumps(blueprint) + b"\n"
     return {
         "k8s.io/initial-events-end": "true",

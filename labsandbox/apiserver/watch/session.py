@@ -9,7 +9,14 @@ from typing import Any
 import orjson
 
 from labsandbox.apiserver.api import Api
-from labsandbox.apiserver.http.media import PROTOBUF, YAML, Accepted, accept
+from labsandbox.apiserver.http.media import (
+    PROTOBUF,
+    YAML,
+    Accepted,
+    accept,
+    only_accepted,
+    takes_plain,
+)
 from labsandbox.apiserver.http.request import Request
 from labsandbox.apiserver.registry import ResourceDef
 from labsandbox.apiserver.status import StatusError, expired
@@ -43,6 +50,8 @@ def _accept(request: Request) -> Accepted:
             "NotAcceptable",
             f"only the following media types are accepted: {_STREAMS}",
         )
+    if accepted.form == "Table" and not takes_plain(request.headers.get("accept", "")):
+        raise only_accepted()
     return accepted
 
 
@@ -95,7 +104,7 @@ class _Session:
         self.api = api
         self.resource = resource
         self.options = options
-        self.revision = revision
+        self.revision = self.started = revision
         self.form = FormRenderer(request, resource, accepted) if accepted.form else None
         connection: Any = request.connection
         self.connection, self.transport = connection, transport
@@ -122,7 +131,7 @@ class _Session:
         wants_state = self.revision == 0 and self.options.send_initial is not False
         wants_state = wants_state or bool(self.options.send_initial)
         if not wants_state and self.revision == 0:
-            self.watcher.revision = store.revision
+            self.watcher.revision = self.started = store.revision
         elif not wants_state and self.revision < store.forgotten:
             self._too_old()
             return
@@ -140,7 +149,7 @@ class _Session:
         deadline = asyncio.get_running_loop().time() + timeout
         if wants_state:
             records = list(bucket.ordered(watcher.namespace))
-            watcher.revision = store.revision
+            watcher.revision = self.started = store.revision
             self.api.hub.add(watcher)
             await self._send_state(records)
             if self.options.send_initial and self.options.bookmarks:
@@ -214,10 +223,17 @@ class _Session:
         changes = self.api.store.bucket(self.resource.bucket).changes
         return max(self.watcher.revision, changes[-1].revision if changes else 0)
 
+    def _has_moved(self) -> bool:
+        """Did the resource change since the version the watch began with, seen by it or not?"""
+        changes = self.api.store.bucket(self.resource.bucket).changes
+        return bool(changes) and changes[-1].revision > self.started
+
     async def _wait(self, deadline: float) -> None:
         """Sleep until the end, with a bookmark now and then for clients that want them."""
         loop = asyncio.get_running_loop()
         final = deadline - 2
+        if final < loop.time():
+            final = deadline  # too short a watch for a last bookmark
         following = loop.time() + _BOOKMARKS
         while not self.ended.done():
             now = loop.time()
@@ -226,7 +242,7 @@ class _Session:
             until = deadline
             if self.options.bookmarks:
                 if now >= final and now < deadline:
-                    if self.watcher.seen:
+                    if self.watcher.seen or self._has_moved():
                         self._bookmark(self._latest())
                     final = deadline
                 if now >= following:

@@ -48,8 +48,6 @@ def judge_early(request: Request, codes: Codes) -> Verdict | None:
     violation = check_status(request, codes)
     if violation:
         return verdict.refuse(violation)
-    if not request.dry_run and request.subresource == "status":
-        codes.use(cluster["metadata"].get("uid", ""))
     # Labels and annotations are always free, except that the end of a restore is looked at in full.
     ends_restore = was_restoring and LABEL_RESTORING not in labels_of(cluster)
     return verdict if is_spec_same and not ends_restore else None

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 
-import aiohttp
-
 from labsandbox.client import ApiError, Client, Resource
 from labsandbox.client.resources import (
     KDAPPS,
@@ -18,13 +16,14 @@ from labsandbox.client.resources import (
     SUBJECTACCESSREVIEWS,
 )
 from labsandbox.kubedirector import app as apps
+from labsandbox.kubedirector.admission import address
 from labsandbox.kubedirector.admission.verdict import Request
 from labsandbox.kubedirector.admission.world import World
 from labsandbox.kubedirector.model import (
     GLOBAL_CONFIG,
     LABEL_CLUSTER,
+    GlobalConfig,
     Object,
-    Settings,
     labels_of,
     read_settings,
     roles_of,
@@ -32,7 +31,6 @@ from labsandbox.kubedirector.model import (
 from labsandbox.kubedirector.store import Store
 
 _DEFAULT_CLASS = "storageclass.kubernetes.io/is-default-class"
-_URL_SECONDS = 5
 
 
 class Gatherer:
@@ -62,7 +60,7 @@ class Gatherer:
             self._existing(PVCS, namespace, claim_names),
             self._existing(SECRETS, namespace, secret_names),
             self._app(cluster),
-            self._unreachable(urls),
+            address.absent(urls),
         )
         wanted = [("serviceaccounts", name) for name in found_accounts]
         wanted += [("persistentvolumeclaims", name) for name in claims]
@@ -104,7 +102,7 @@ class Gatherer:
         name = labels_of(request.obj).get(LABEL_CLUSTER, "")
         return World(owner=self.store.get(KDCLUSTERS, request.namespace, name))
 
-    async def settings(self) -> Settings:
+    async def settings(self) -> GlobalConfig:
         """Return the platform's settings."""
         config = self.store.get(KDCONFIGS, self.namespace, GLOBAL_CONFIG)
         if config is None:
@@ -165,23 +163,6 @@ class Gatherer:
         }
         answer = await self.client.create(SUBJECTACCESSREVIEWS, {"spec": spec})
         return bool((answer.get("status") or {}).get("allowed"))
-
-    async def _unreachable(self, urls: set[str]) -> dict[str, str]:
-        if not urls:
-            return {}
-        timeout = aiohttp.ClientTimeout(total=_URL_SECONDS)
-        async with aiohttp.ClientSession(timeout=timeout) as session:
-            ordered = sorted(urls)
-            problems = await asyncio.gather(*(_try_url(session, url) for url in ordered))
-        return {url: problem for url, problem in zip(ordered, problems, strict=True) if problem}
-
-
-async def _try_url(session: aiohttp.ClientSession, url: str) -> str | None:
-    try:
-        async with session.head(url, allow_redirects=True) as answer:
-            return f"{answer.status} {answer.reason}" if answer.status in (404, 410) else None
-    except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
-        return str(error).rstrip(".") or type(error).__name__
 
 
 def _default_class(classes: list[Object]) -> str | None:

@@ -19,8 +19,12 @@ class Codes:
         self._expected[uid] = code
         self._used.discard(uid)
 
-    def use(self, uid: str) -> None:
-        """Note that the expected write was let through; the code opens nothing any more."""
+    def spend(self, uid: str) -> None:
+        """Note that the expected write has returned; the code opens nothing any more.
+
+        Not earlier: an API server may call the webhook several times for one write, each time the
+        stored object turns out to be newer than the one in its cache.
+        """
         if uid in self._expected:
             self._used.add(uid)
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from labsandbox.kubedirector.model import Object, Settings
+from labsandbox.kubedirector.model import GlobalConfig, Object
 
 
 @dataclass(frozen=True, slots=True)
 class World:
     """Facts gathered for one request; what is not listed does not exist."""
 
-    settings: Settings = field(default_factory=Settings)
+    settings: GlobalConfig = field(default_factory=GlobalConfig)
     system_namespace: str = "kubedirector"
     kubernetes: tuple[int, int] = (1, 32)
     app: Object | None = None

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from labsandbox.client import Resource
 from labsandbox.kubedirector.configmeta import Connected
-from labsandbox.kubedirector.model import Object, Settings
+from labsandbox.kubedirector.model import GlobalConfig, Object
 from labsandbox.kubedirector.script import Answer
 
 
@@ -30,7 +30,7 @@ class Observed:
 
     cluster: Object
     app: Object | None
-    settings: Settings = field(default_factory=Settings)
+    settings: GlobalConfig = field(default_factory=GlobalConfig)
     services: Mapping[str, Object] = field(default_factory=dict)
     stateful_sets: Mapping[str, Object] = field(default_factory=dict)
     pods: Mapping[str, Object] = field(default_factory=dict)

@@ -189,10 +189,12 @@ def test_many_watches_stay_cheap_and_all_get_the_event(
     request = (
         f"GET {path}?watch=1&resourceVersion={revision} HTTP/1.1\r\nHost: x\r\n\r\n"
     ).encode()
-    streams = [connect(fresh_apiserver) for _ in range(1000)]
+    streams = []
     try:
-        for stream in streams:
-            stream.sendall(request)
+        for _ in range(1000):
+            # At once, as a client does: who is silent for HEAD_SECONDS is disconnected.
+            streams.append(connect(fresh_apiserver))
+            streams[-1].sendall(request)
         for stream in streams:
             assert b"200 OK" in stream.recv(2000)
         assert memory(fresh_apiserver) - before < 150

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 import shutil
 import stat
 import subprocess
@@ -80,6 +81,19 @@ def test_server_ends_with_its_parent() -> None:
         pid = int(found.stdout)
         eventually(lambda: not psutil.pid_exists(pid), "the server has ended")
     finally:
+        shutil.rmtree(server.state, ignore_errors=True)
+
+
+def test_server_ends_when_its_parent_ended_before_it_looked() -> None:
+    parent = subprocess.Popen(["true"])
+    os.waitid(os.P_PID, parent.pid, os.WEXITED | os.WNOWAIT)
+    server = make_server()
+    command = [sys.executable, "-m", "labsandbox.apiserver", "--state", str(server.state)]
+    try:
+        ended = subprocess.run([*command, "--parent-pid", str(parent.pid)], cwd=ROOT, timeout=30)
+        assert ended.returncode == 0
+    finally:
+        parent.wait()
         shutil.rmtree(server.state, ignore_errors=True)
 
 

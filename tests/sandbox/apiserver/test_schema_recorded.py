@@ -38,8 +38,9 @@ def test_decoding_keeps_every_answer_of_a_real_server(area: str) -> None:
     assert seen
 
 
-@pytest.mark.parametrize("area", AREAS)
+@pytest.mark.parametrize("area", [area for area in AREAS if area != "04"])  # 04 creates nothing
 def test_created_objects_are_owned_as_a_real_server_says(area: str) -> None:
+    seen = 0
     for row in exchanges(area):
         answer = row.answer
         if row.method != "POST" or row.status != 201 or not isinstance(row.body, dict):
@@ -57,9 +58,11 @@ def test_created_objects_are_owned_as_a_real_server_says(area: str) -> None:
         )
         ours = tracked["metadata"]["managedFields"]
         assert ours[0]["fieldsV1"] == first["fieldsV1"], row.name
+        seen += 1
+    assert seen
 
 
-@pytest.mark.parametrize("area", ["03", "07", "08", "10"])
+@pytest.mark.parametrize("area", ["03", "07"])
 def test_wrong_types_are_refused_in_the_words_of_go(area: str) -> None:
     checked = 0
     for row in exchanges(area):
@@ -73,4 +76,4 @@ def test_wrong_types_are_refused_in_the_words_of_go(area: str) -> None:
             schema.decode(copy.deepcopy(row.body))
         assert message.endswith(str(caught.value)), row.name
         checked += 1
-    assert checked or area in ("08", "10")
+    assert checked

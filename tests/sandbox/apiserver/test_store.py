@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from labsandbox.apiserver.status import StatusError
-from labsandbox.apiserver.store import Change, Record, Stale, Store
+from labsandbox.apiserver.store import MOST_KEPT, Change, Record, Stale, Store
 from labsandbox.apiserver.store.continuation import Position, decode_position, encode_position
 
 pytestmark = pytest.mark.fast
@@ -23,8 +23,8 @@ def obj(name: str, **labels: str) -> Json:
 
 
 @asynccontextmanager
-async def opened(folder: Path) -> AsyncIterator[Store]:
-    store = Store(folder / "test.db")
+async def opened(folder: Path, most_kept: int = MOST_KEPT) -> AsyncIterator[Store]:
+    store = Store(folder / "test.db", most_kept)
     store.start()
     try:
         yield store
@@ -32,9 +32,11 @@ async def opened(folder: Path) -> AsyncIterator[Store]:
         store.close()
 
 
-def run(body: Callable[[Store], Coroutine[Any, Any, None]], folder: Path) -> None:
+def run(
+    body: Callable[[Store], Coroutine[Any, Any, None]], folder: Path, most_kept: int = MOST_KEPT
+) -> None:
     async def main() -> None:
-        async with opened(folder) as store:
+        async with opened(folder, most_kept) as store:
             await body(store)
 
     asyncio.run(main())
@@ -129,9 +131,7 @@ def test_compaction_leaves_the_present_on_disk(tmp_path: Path) -> None:
     run(read, tmp_path)
 
 
-def test_past_takes_bounded_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("labsandbox.apiserver.store.store._MOST_KEPT", 20_000)
-
+def test_past_takes_bounded_memory(tmp_path: Path) -> None:
     async def body(store: Store) -> None:
         for number in range(100):
             await put(store, "a", number=str(number), text="x" * 200)
@@ -143,7 +143,7 @@ def test_past_takes_bounded_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         assert store.forgotten > 0
         assert store.compacted > 0
 
-    run(body, tmp_path)
+    run(body, tmp_path, most_kept=20_000)
 
 
 def test_lists_are_ordered_by_key_as_in_etcd(tmp_path: Path) -> None:

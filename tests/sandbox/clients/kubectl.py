@@ -86,9 +86,15 @@ class Kubectl:
         return done.stdout
 
 
-@cache
 def versions() -> dict[str, str]:
     """The supported kubectl versions here: version -> program."""
+    several = everything()
+    return {v: file for v, file in several.items() if v in SUPPORTED or len(several) == 1}
+
+
+@cache
+def everything() -> dict[str, str]:
+    """All kubectl versions here: what carries streams does not depend on the documents served."""
     found: dict[str, str] = {}
     plain = shutil.which("kubectl")
     if plain is None:
@@ -96,7 +102,7 @@ def versions() -> dict[str, str]:
     # A dispatcher keeps the versions it chooses from beside itself.
     for file in sorted(Path(plain).resolve().parent.glob("kubectl.1.*")):
         version = file.name.removeprefix("kubectl.")
-        if version in SUPPORTED and os.access(file, os.X_OK):
+        if os.access(file, os.X_OK):
             found[version] = str(file)
     if not found:
         told = subprocess.run(

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from labsandbox import loop
 from labsandbox.client.resources import CONFIGMAPS, PODS
 from labsandbox.controllers.cache import Cache
 from labsandbox.controllers.work import Queue
@@ -102,3 +103,17 @@ def test_queue_waits_longer_after_each_failure() -> None:
         return pauses
 
     assert asyncio.run(play()) == [0.02, 0.04, 0.08]
+
+
+def test_queue_takes_a_key_that_is_due_at_once_on_the_loop_of_the_platform() -> None:
+    async def work() -> list[str]:
+        queue: Queue[str] = Queue()
+        queue.add_later("a", 0.0)
+        queue.add_later("a", 5.0)
+        queue.add_later("b", 5.0)
+        queue.add_later("b", 0.0)
+        found = [await queue.get(), await queue.get()]
+        queue.close()
+        return found
+
+    assert loop.run(work()) == ["a", "b"]

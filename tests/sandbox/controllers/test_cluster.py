@@ -15,12 +15,15 @@ from labsandbox.client.resources import (
     CRONJOBS,
     DEPLOYMENTS,
     ENDPOINTS,
+    HPAS,
     JOBS,
     NAMESPACES,
+    PDBS,
     PODS,
     PVCS,
     PVS,
     REPLICASETS,
+    REPLICATIONCONTROLLERS,
     RESOURCEQUOTAS,
     SERVICEACCOUNTS,
     SERVICES,
@@ -319,3 +322,53 @@ def test_controllers_go_on_after_a_kill(cluster: Cluster, namespace: str) -> Non
     cluster.end("controllers", signal.SIGKILL)
     cluster.start("controllers")
     cluster.until(lambda: names(cluster, namespace) == [], "no pod is left")
+
+
+def test_replication_controller_keeps_its_pods_and_leaves_them_when_it_goes(
+    cluster: Cluster, namespace: str
+) -> None:
+    spec = {"replicas": 2, "selector": {"app": "w"}, "template": template()}
+    cluster.create(REPLICATIONCONTROLLERS, {"metadata": {"name": "rc"}, "spec": spec}, namespace)
+
+    def is_ready() -> bool:
+        found = cluster.get(REPLICATIONCONTROLLERS, "rc", namespace) or {}
+        return bool(found.get("status", {}).get("readyReplicas") == 2)
+
+    cluster.until(is_ready, "two pods are ready")
+    pods = names(cluster, namespace)
+    cluster.delete(REPLICATIONCONTROLLERS, "rc", namespace)
+    cluster.gone(REPLICATIONCONTROLLERS, "rc", namespace)
+    assert names(cluster, namespace) == pods
+
+
+def test_budget_of_a_running_deployment_is_counted(cluster: Cluster, namespace: str) -> None:
+    cluster.create(DEPLOYMENTS, workload("w", 3), namespace)
+    chosen = {"matchLabels": {"app": "w"}}
+    budget = {"metadata": {"name": "b"}, "spec": {"selector": chosen, "maxUnavailable": "34%"}}
+    cluster.create(PDBS, budget, namespace)
+
+    def allowed(number: int) -> bool:
+        status = (cluster.get(PDBS, "b", namespace) or {}).get("status", {})
+        return bool(status.get("expectedPods") == 3 and status.get("disruptionsAllowed") == number)
+
+    cluster.until(lambda: allowed(2), "two of three pods may go")
+    cluster.patch(PDBS, "b", namespace, {"spec": {"maxUnavailable": 0}})
+    cluster.until(lambda: allowed(0), "no pod may go")
+
+
+def test_autoscaler_says_what_it_does_not_know(cluster: Cluster, namespace: str) -> None:
+    hpa = {
+        "metadata": {"name": "h"},
+        "spec": {
+            "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "none"},
+            "maxReplicas": 3,
+        },
+    }
+    cluster.create(HPAS, hpa, namespace)
+
+    def is_told() -> bool:
+        found = cluster.get(HPAS, "h", namespace) or {}
+        stated = found.get("status", {}).get("conditions") or []
+        return any(c["reason"] == "FailedGetScale" and c["status"] == "False" for c in stated)
+
+    cluster.until(is_told, "the autoscaler says that its target is missing")

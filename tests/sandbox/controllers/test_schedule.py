@@ -34,10 +34,15 @@ def test_next_finds_the_moment(text: str, expected: str) -> None:
 
 
 def test_next_of_a_day_that_never_comes() -> None:
-    assert schedule.parse("0 0 31 2 *").next(START) is None
+    plan = schedule.parse("0 0 31 2 *")
+    assert plan.next(START) is None
+    with pytest.raises(schedule.NeverFires):
+        schedule.due(plan, START, START)
 
 
-@pytest.mark.parametrize("text", ["* * * *", "60 * * * *", "x * * * *", "*/0 * * * *", "@never"])
+@pytest.mark.parametrize(
+    "text", ["* * * *", "60 * * * *", "x * * * *", "*/0 * * * *", "@never", "@every soon"]
+)
 def test_parse_says_what_is_wrong(text: str) -> None:
     with pytest.raises(ValueError, match="Expected"):
         schedule.parse(text)
@@ -46,8 +51,37 @@ def test_parse_says_what_is_wrong(text: str) -> None:
 def test_due_is_the_latest_moment_missed() -> None:
     plan = schedule.parse("*/10 * * * *")
     now = datetime(2026, 1, 31, 1, 5, tzinfo=UTC)
-    assert schedule.due(plan, START, now, UTC) == datetime(2026, 1, 31, 1, 0, tzinfo=UTC)
-    assert schedule.due(plan, START, START, UTC) is None
+    found = schedule.due(plan, START, now)
+    assert found == schedule.Due(datetime(2026, 1, 31, 1, 0, tzinfo=UTC), 7)
+    assert schedule.due(plan, START, START) is None
+
+
+def test_due_of_an_uneven_schedule_is_the_latest_too() -> None:
+    plan = schedule.parse("30 6-16/4 * * 1-5")
+    monday = datetime(2026, 2, 2, 12, 0, tzinfo=UTC)
+    found = schedule.due(plan, START, monday)
+    assert found is not None
+    assert found.moment == datetime(2026, 2, 2, 10, 30, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("text", "zone", "expected"),
+    [
+        ("0 9 * * *", "Asia/Tokyo", "2026-01-31 00:00"),
+        ("TZ=Asia/Tokyo 0 9 * * *", None, "2026-01-31 00:00"),
+        ("@every 1h30m", None, "2026-01-31 01:28"),
+    ],
+)
+def test_next_in_another_zone_or_after_a_time(text: str, zone: str | None, expected: str) -> None:
+    found = schedule.parse(text, zone).next(START)
+    assert found is not None
+    assert found.strftime("%Y-%m-%d %H:%M") == expected
+
+
+def test_next_leaves_out_a_time_that_the_change_of_clocks_skips() -> None:
+    plan = schedule.parse("30 2 * * *", "Europe/Berlin")
+    found = plan.next(datetime(2026, 3, 28, 12, 0, tzinfo=UTC))
+    assert found == datetime(2026, 3, 30, 0, 30, tzinfo=UTC)
 
 
 @pytest.mark.parametrize(

@@ -103,20 +103,18 @@ def test_throttle_makes_guessing_slow() -> None:
     clock = [0.0]
     throttle = passwords.Throttle(now=lambda: clock[0])
     for _ in range(5):
-        throttle.check("student1")
-        throttle.failed("student1")
+        throttle.begin("student1")
     with pytest.raises(TooManyAttempts) as refused:
-        throttle.check("student1")
+        throttle.begin("student1")
     assert refused.value.seconds == 1
     clock[0] = 1.1
-    throttle.check("student1")
-    throttle.failed("student1")
+    throttle.begin("student1")
     with pytest.raises(TooManyAttempts) as refused:
-        throttle.check("student1")
+        throttle.begin("student1")
     assert refused.value.seconds == 2
-    throttle.check("student2")
+    throttle.begin("student2")
     throttle.succeeded("student1")
-    throttle.check("student1")
+    throttle.begin("student1")
 
 
 def test_generated_passwords_differ() -> None:

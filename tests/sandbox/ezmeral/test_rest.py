@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import subprocess
+import sys
 import threading
 import time
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,8 +19,10 @@ import requests
 import yaml
 from aiohttp import web
 
+from labsandbox.catalogue import OURS
 from labsandbox.ezmeral import kubeconfig, tokenreview, webhook
 from labsandbox.ezmeral.accounts import Accounts, Tenant
+from labsandbox.ezmeral.inventory import Inventory
 from labsandbox.ezmeral.rest import FrontDoor
 
 pytestmark = pytest.mark.fast
@@ -43,7 +49,7 @@ class Door:
         accounts.set_role(accounts.add_user("student1", "right"), ours, 3)
         accounts.set_role(accounts.add_user("auditor", "right"), theirs, 3)
         accounts.add_user("admin", "right", is_site_admin=True)
-        place = kubeconfig.Place(
+        place = kubeconfig.Endpoint(
             "127.0.0.1:8080", "https://127.0.0.1:9500", self._folder / "ca.crt"
         )
 
@@ -52,7 +58,9 @@ class Door:
             if self.cluster_is_down:
                 raise OSError("the cluster is away")
 
-        app = FrontDoor(accounts, place, prepare, self._seconds).application()
+        door = FrontDoor(accounts, place, prepare, self._seconds)
+        app = door.application()
+        Inventory(door, "127.0.0.1", place.ca, OURS).add_to(app)
         app.router.add_post(webhook.PATH, tokenreview.handler(accounts, "shared"))
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
         await runner.setup()
@@ -79,10 +87,11 @@ class Door:
     def get(self, path: str, headers: dict[str, str] | None = None) -> requests.Response:
         return requests.get(self.url + path, headers=headers, timeout=10)
 
-    def review(self, token: str, secret: str = "shared") -> requests.Response:
+    def review(self, token: str, secret: str = "shared", version: str = "v1") -> requests.Response:
+        version = f"authentication.k8s.io/{version}"
         return requests.post(
             self.url + webhook.PATH,
-            json={"kind": "TokenReview", "spec": {"token": token}},
+            json={"kind": "TokenReview", "apiVersion": version, "spec": {"token": token}},
             headers={"Authorization": f"Bearer {secret}"},
             timeout=10,
         )
@@ -192,6 +201,9 @@ def test_kubeconfig_has_the_published_shape(door: Door) -> None:
     spec = document["users"][0]["user"]["exec"]
     assert "127.0.0.1:8080" in spec["args"]
     assert any("hpecp-user=student1" in word for word in spec["args"])
+    session = {one["name"]: one["value"] for one in spec["env"]}["HPECP_SESSION"]
+    assert door.get("/api/v2/session", {"X-BDS-SESSION": session}).status_code == 200
+    assert not any(session.rpartition("/")[2] in word for word in spec["args"])
     assert spec["interactiveMode"] == "Never"
 
 
@@ -277,3 +289,80 @@ def test_unknown_path_is_a_json_404(door: Door) -> None:
 def test_config_probe_needs_no_session(door: Door) -> None:
     assert door.get("/api/v2/config").status_code == 200
     assert door.get("/api/v1/config").status_code == 401
+
+
+@pytest.mark.parametrize("version", ["v1", "v1beta1"])
+def test_token_review_is_answered_in_the_version_it_was_asked_in(door: Door, version: str) -> None:
+    token = door.get("/api/v2/k8stoken", door.session()).json()["token"]
+    answer = door.review(token, version=version).json()
+    assert answer["apiVersion"] == f"authentication.k8s.io/{version}"
+    assert answer["status"]["user"]["username"] == "student1"
+
+
+def test_token_review_in_another_version_is_refused_with_the_flag_to_set(door: Door) -> None:
+    answer = door.review("t", version="v9")
+    assert answer.status_code == 400
+    assert "--authentication-token-webhook-version=v1" in answer.json()["hint"]
+
+
+HPECP = """
+import json, os
+import configparser
+configparser.SafeConfigParser = configparser.ConfigParser  # its old name, until Python 3.11
+from hpecp import ContainerPlatformClient
+client = ContainerPlatformClient(
+    username="admin", password="right", api_host="127.0.0.1", api_port=int(os.environ["PORT"]),
+    use_ssl=False, verify_ssl=False)
+client.create_session()
+(gateway,) = client.gateway.list()
+(host,) = client.k8s_worker.list()
+print(json.dumps({
+    "gateway": [gateway.state, gateway.ip, client.gateway.get(gateway.id).purpose],
+    "host": [host.status, client.k8s_worker.get("/api/v2/worker/k8shost/1").ipaddr],
+    "catalog": [entry.distro_id for entry in client.catalog.list()],
+    "data connectors": len(list(client.datatap.list())),
+    "versions": client.k8s_cluster.k8s_supported_versions(),
+    "licences": client.license.list()["LicenseKeys"],
+    "platform": client.license.platform_id(),
+    "unlocked": client.lock.delete_all(),
+    "install": client.install.get()["result"],
+}))
+"""
+
+
+def test_inventory_answers_every_call_of_the_published_client(door: Door) -> None:
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", HPECP],
+        env={**os.environ, "PORT": door.url.rsplit(":", 1)[1], "HPECP_CONFIG_FILE": os.devnull},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = json.loads(done.stdout)
+    assert uuid.UUID(found.pop("platform"))
+    assert {app["spec"]["distroID"] for app in OURS.apps()} == set(found.pop("catalog"))
+    assert found == {
+        "gateway": ["installed", "127.0.0.1", "proxy"],
+        "host": ["configured", "127.0.0.1"],
+        "data connectors": 0,
+        "versions": ["1.32"],
+        "licences": [],
+        "unlocked": True,
+        "install": "Success",
+    }
+
+
+def test_inventory_shows_a_learner_the_catalogue_and_not_the_hosts(door: Door) -> None:
+    learner = door.session()
+    assert door.get("/api/v1/catalog", learner).status_code == 200
+    assert door.get("/api/v1/workers", learner).status_code == 403
+    assert door.get("/api/v1/catalog").status_code == 401
+    assert door.get("/api/v1/catalog/99", learner).status_code == 404
+
+
+def test_inventory_refuses_changes_with_the_reason(door: Door) -> None:
+    admin = door.session("admin", None)
+    answer = requests.post(f"{door.url}/api/v1/lock", json={}, headers=admin, timeout=10)
+    assert answer.status_code == 400
+    assert "this platform is one machine" in answer.json()["message"]

@@ -46,6 +46,7 @@ FAITHFUL = re.compile(
     r"|field not declared in schema|failed to create typed patch object"
     r"|Too large resource version"
     r"|no endpoints available for service"
+    r"|\"message\": ?\"\[?target\.(kind: Unsupported value|name: Required value)"
     r"|couldn't get version/kind; json parse error"
     r"|unable to decode|error decoding|unexpected end of JSON input|invalid character"
 )

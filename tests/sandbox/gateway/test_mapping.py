@@ -83,16 +83,17 @@ def test_annotation_of_a_port_that_is_gone_is_removed() -> None:
     assert changes[f"{mapping.PREFIX}9"] is None
 
 
-def test_backends_are_the_loopback_twins_of_ready_pods() -> None:
+def test_backends_are_the_addresses_of_ready_pods() -> None:
     piece = {
         "ports": [{"name": "http-8000", "port": 8000}],
         "endpoints": [
             {"addresses": ["10.244.0.7"], "conditions": {"ready": True}},
+            {"addresses": ["10.42.0.7"]},
             {"addresses": ["10.244.0.8"], "conditions": {"ready": False}},
         ],
     }
     target = Target("team", "a", 80, "http-8000")
-    assert mapping.backends([piece], target) == [("127.244.0.7", 8000)]
+    assert mapping.backends([piece], target) == [("10.244.0.7", 8000), ("10.42.0.7", 8000)]
     assert mapping.backends([piece], Target("team", "a", 81, "http-x")) == []
 
 
@@ -101,3 +102,12 @@ def test_backends_are_the_loopback_twins_of_ready_pods() -> None:
 )
 def test_tls_ends_at_the_gateway_for_web_ports(name: str, terminates: bool) -> None:
     assert Target("team", "a", 80, name).terminates_tls is terminates
+
+
+@pytest.mark.parametrize(
+    "address", ["x:70000", "x:\u00b2", "x:80", "x:-1", "x:", "x:" + "9" * 5000]
+)
+def test_addresses_that_are_not_ours_are_not_remembered(address: str) -> None:
+    odd = service("a", 80, **{f"{mapping.PREFIX}80": address, f"{mapping.PREFIX}\u00b2": "x:10005"})
+    assert mapping.recorded(odd) == {}
+    assert list(mapping.assign([odd], {}, anything_goes).values()) == [10001]

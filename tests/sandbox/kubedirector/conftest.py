@@ -19,7 +19,8 @@ _numbers = itertools.count(1)
 def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
     """Start an API server, the controllers, a node and the operator."""
     state: Path = tmp_path_factory.mktemp("kubedirector")
-    server = ApiServer(state)
+    # Webhooks are asked twice about each write, as a kube-apiserver may do.
+    server = ApiServer(state, ("--admission-webhook-calls", "2"))
     server.start()
     try:
         platform = Platform(server)

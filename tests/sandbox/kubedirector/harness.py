@@ -29,7 +29,7 @@ from labsandbox.client.resources import (
     SERVICES,
     STATEFULSETS,
 )
-from tests.sandbox.conftest import ROOT, ApiServer
+from tests.sandbox.conftest import ROOT, ApiServer, missing_rights
 
 Object = dict[str, Any]
 T = TypeVar("T")
@@ -40,8 +40,13 @@ DEADLINE = 30.0
 class Platform:
     """The programs, started one by one so that each can be killed."""
 
-    def __init__(self, server: ApiServer) -> None:
-        self.server = server
+    def __init__(
+        self,
+        server: ApiServer,
+        catalog: Path = ROOT / "catalog",
+        images: Path = HERE / "images" / "images.toml",
+    ) -> None:
+        self.server, self.catalog, self.images = server, catalog, images
         self.state = server.state
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
         self._runner = asyncio.Runner()
@@ -73,7 +78,7 @@ class Platform:
         self.start(
             "kubedirector",
             *("--kubeconfig", str(self.state / "kubeconfigs" / "kubedirector.conf")),
-            *("--ca", str(self.state / "pki"), "--catalog", str(ROOT / "catalog"), "-v"),
+            *("--ca", str(self.state / "pki"), "--catalog", str(self.catalog), "-v"),
             *("--configure-deadline", "2", "--script-deadline", "2"),
         )
         self.wait(
@@ -82,6 +87,7 @@ class Platform:
 
     def start_all(self) -> None:
         """Start everything besides the API server."""
+        self.server.grant()
         self.start(
             "controllers",
             *("--kubeconfig", str(self.state / "kubeconfigs" / "controllers.conf")),
@@ -94,7 +100,7 @@ class Platform:
         """Start the node agent with room for everything."""
         self.start(
             "node",
-            *("--state", str(self.state), "--images", str(HERE / "images" / "images.toml")),
+            *("--state", str(self.state), "--images", str(self.images)),
             *("--allocatable", "cpu=64", "--allocatable", "memory=64Gi"),
             *("--client-ca", str(self.server.ca)),
         )
@@ -123,6 +129,7 @@ class Platform:
             process.wait(20)
         self.run(node.stop(self.state))
         self._runner.close()
+        assert missing_rights(self.state) == [], "see deploy/kubernetes/rights/parts"
 
     def wait(self, condition: Callable[[], T | None], phrase: str, seconds: float = DEADLINE) -> T:
         """Return the condition's first true value; say what was waited for when it never is."""

@@ -9,7 +9,7 @@ from labsandbox.kubedirector.admission.cluster import judge_cluster, judge_early
 from labsandbox.kubedirector.admission.guard import Codes
 from labsandbox.kubedirector.admission.verdict import Request, Verdict
 from labsandbox.kubedirector.admission.world import World
-from labsandbox.kubedirector.model import Settings
+from labsandbox.kubedirector.model import GlobalConfig
 
 from .simulation import NAMESPACE, make_app, make_cluster
 
@@ -21,7 +21,7 @@ def world(**changes: Any) -> World:
     """Return a platform with one of everything."""
     defaults: Object = {
         "app": make_app(),
-        "settings": Settings(master_key=KEY),
+        "settings": GlobalConfig(master_key=KEY),
         "secrets": frozenset({"s"}),
         "service_accounts": frozenset({"sa"}),
         "storage_classes": frozenset({"fast"}),

@@ -14,7 +14,7 @@ from typing import Any
 from labsandbox.client.resources import PODS, SERVICES, STATEFULSETS
 from labsandbox.kubedirector.configmeta import Connected
 from labsandbox.kubedirector.connection import compute_hash
-from labsandbox.kubedirector.model import Settings
+from labsandbox.kubedirector.model import GlobalConfig
 from labsandbox.kubedirector.reconcile.cluster import reconcile
 from labsandbox.kubedirector.reconcile.plan import (
     Bump,
@@ -113,7 +113,7 @@ class World:
 
     cluster: Object
     app: Object | None = field(default_factory=make_app)
-    settings: Settings = field(default_factory=Settings)
+    settings: GlobalConfig = field(default_factory=GlobalConfig)
     connected: dict[str, dict[str, Object]] = field(default_factory=dict)
     dependents: tuple[str, ...] = ()
     backup: Object | None = None

@@ -43,13 +43,15 @@ def test_status_written_by_a_user_is_refused() -> None:
         assert verdict.errors == [VIOLATION]
 
 
-def test_status_is_written_once_for_each_announced_code() -> None:
+def test_announced_code_opens_until_the_write_has_returned() -> None:
     codes = Codes()
     old = stored()
     new = copy.deepcopy(old)
     new["status"] |= {"state": "updating", "generationUID": "g1"}
     codes.expect("5f1d", "g1")
-    for errors in ([], [VIOLATION]):
+    for errors in ([], [], [VIOLATION]):  # an API server may ask twice about one write
+        if errors:
+            codes.spend("5f1d")
         verdict = early("UPDATE", new, old, codes, "status")
         assert verdict is not None
         assert verdict.errors == errors

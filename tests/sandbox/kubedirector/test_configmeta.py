@@ -12,7 +12,7 @@ from labsandbox.kubedirector import app as apps
 from labsandbox.kubedirector import configmeta, naming, secretkey
 from labsandbox.kubedirector.configmeta import Connected
 from labsandbox.kubedirector.connection import compute_hash
-from labsandbox.kubedirector.model import Settings
+from labsandbox.kubedirector.model import GlobalConfig
 from labsandbox.kubedirector.secretkey import SecretKeyError
 
 from .simulation import NAMESPACE, make_app, make_cluster, make_role
@@ -34,7 +34,7 @@ def make_status(**more: Any) -> dict[str, Any]:
 
 
 def describe(cluster: dict[str, Any], connected: Connected, pod: str = "rs-0") -> dict[str, Any]:
-    settings = Settings(master_key=KEY)
+    settings = GlobalConfig(master_key=KEY)
     common = configmeta.build(cluster, make_app(), make_status(), connected, settings)
     return configmeta.for_member(common, cluster, make_app(), make_status(), settings, pod)
 

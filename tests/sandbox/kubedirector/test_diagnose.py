@@ -56,13 +56,15 @@ def test_pod_that_fits_nowhere_is_explained(platform: Platform, namespace: str) 
 def test_program_that_ends_at_once_is_explained(platform: Platform, namespace: str) -> None:
     platform.make_app(namespace, name="broken", defaultImageRepoTag="test/broken:1.0")
     platform.make_cluster("c", namespace, app="broken")
-    platform.wait(
-        lambda: (platform.cluster("c", namespace).get("status") or {}).get("problem"),
-        "the problem has a name",
-    )
-    facts = platform.run(diagnose(platform.client, namespace, "c"))
-    assert "container ended: Error (exit code 9)" in facts.members[0].problem
-    assert not facts.is_fine
+
+    def look() -> bool:
+        # Between two starts it is said to wait, or to run for a moment.
+        facts = platform.run(diagnose(platform.client, namespace, "c"))
+        problems = [member.problem for member in facts.members]
+        return any("container ended: Error (exit code 9)" in one for one in problems)
+
+    platform.wait(look, "the end of the program is explained")
+    assert not platform.run(diagnose(platform.client, namespace, "c")).is_fine
 
 
 def test_webhook_is_tried(platform: Platform) -> None:

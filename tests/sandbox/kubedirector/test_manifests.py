@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from labsandbox.catalogue import OURS
 from labsandbox.client.resources import KDCLUSTERS
-from labsandbox.kubedirector import CATALOG
-from labsandbox.kubedirector.install import install_catalog
 
 from .harness import HERE, Platform
 
@@ -27,7 +26,7 @@ spec:
 @pytest.fixture
 def tenant(platform: Platform, namespace: str) -> str:
     """A namespace with the catalogue in it, as a tenant has it."""
-    platform.run(install_catalog(platform.client, CATALOG, [namespace]))
+    platform.run(OURS.install(platform.client, namespace))
     return namespace
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from labsandbox.kubedirector.model import Settings
+from labsandbox.kubedirector.model import GlobalConfig
 from labsandbox.kubedirector.reconcile.plan import Job, Report
 from labsandbox.kubedirector.script import Answer
 
@@ -83,7 +83,7 @@ def test_names_follow_the_naming_scheme() -> None:
 
 
 def test_objects_carry_labels_annotations_and_owner() -> None:
-    settings = Settings(service_labels={"gateway": "true"}, pod_labels={"everywhere": "1"})
+    settings = GlobalConfig(service_labels={"gateway": "true"}, pod_labels={"everywhere": "1"})
     role = make_role("LoadBalancer", podLabels={"mine": "2"}, serviceAnnotations={"note": "3"})
     world = World(make_cluster(role, make_role("RESTServer")), settings=settings)
     world.settle()

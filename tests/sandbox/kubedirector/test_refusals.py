@@ -9,7 +9,7 @@ import pytest
 
 from labsandbox.kubedirector import secretkey
 from labsandbox.kubedirector.admission.world import World
-from labsandbox.kubedirector.model import Settings
+from labsandbox.kubedirector.model import GlobalConfig
 
 from .judging import KEY, judge, world
 from .simulation import NAMESPACE, make_app, make_cluster, make_role
@@ -100,7 +100,7 @@ REFUSALS: dict[str, tuple[Object, World, str]] = {
     ),
     "bad default class": (
         with_role(storage={"size": "1Gi"}),
-        world(settings=Settings(storage_class="gone")),
+        world(settings=GlobalConfig(storage_class="gone")),
         "storageClassName is not specified for one or more roles, and default storage class "
         "(gone) is not available on the system.",
     ),
@@ -121,7 +121,7 @@ REFUSALS: dict[str, tuple[Object, World, str]] = {
     ),
     "shared memory off": (
         with_role(sharedMemory="1Gi"),
-        world(settings=Settings(force_shared_memory=False)),
+        world(settings=GlobalConfig(force_shared_memory=False)),
         "Specifying shared memory size for role (RESTServer) not allowed; feature disabled by "
         "global KubeDirector config.",
     ),
@@ -138,7 +138,7 @@ REFUSALS: dict[str, tuple[Object, World, str]] = {
     ),
     "default secret prefix": (
         make_cluster(defaultSecret={"name": "s", "mountPath": "/x"}),
-        world(settings=Settings(secret_prefix="hpecp-")),
+        world(settings=GlobalConfig(secret_prefix="hpecp-")),
         "defaultSecret(s) does not have the required name prefix(hpecp-).",
     ),
     "secret": (
@@ -148,7 +148,7 @@ REFUSALS: dict[str, tuple[Object, World, str]] = {
     ),
     "secret prefix": (
         with_role(secret={"name": "s", "mountPath": "/x"}),
-        world(settings=Settings(secret_prefix="hpecp-")),
+        world(settings=GlobalConfig(secret_prefix="hpecp-")),
         "Secret(s) for role(RESTServer) does not have the required name prefix(hpecp-).",
     ),
     "secret key by hand": (
@@ -158,7 +158,7 @@ REFUSALS: dict[str, tuple[Object, World, str]] = {
     ),
     "secret key without master": (
         with_role(secretKeys=[{"name": "k", "value": "v"}]),
-        world(settings=Settings()),
+        world(settings=GlobalConfig()),
         "cannot encrypt secret key k: masterEncryptionKey of kd-global-config is not usable: "
         "16, 24 or 32 bytes were expected and 0 were found.",
     ),

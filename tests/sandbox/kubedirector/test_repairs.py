@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from labsandbox.kubedirector.model import Settings
+from labsandbox.kubedirector.model import GlobalConfig
 
 from .simulation import NAMESPACE, World, make_app, make_cluster, make_role
 
@@ -162,7 +162,7 @@ def test_thousand_members_are_planned() -> None:
 
 
 def test_restored_cluster_takes_its_status_from_the_backup() -> None:
-    world = World(make_cluster(), settings=Settings(backup_status=True))
+    world = World(make_cluster(), settings=GlobalConfig(backup_status=True))
     world.settle()
     backups = [a for a in world.actions if getattr(a, "name", "") == "training"]
     assert (

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import shutil
 import subprocess
 import tarfile
 import time
@@ -31,19 +32,20 @@ def write_package(root: Path, startscript: str, name: str = "/opt/configscript/a
     return f"file://{name}"
 
 
-def run(root: Path, command: script.Command, limit: int = 256) -> script.Answer:
+def run(root: Path, command: script.Command, limit: int = 256, path: str = "") -> script.Answer:
+    """Run a command; the programs in the folder `path` come before the system's."""
     ended = subprocess.run(
         command.words,
         input=command.stdin,
         capture_output=True,
-        env={"PATH": os.environ["PATH"], "POD_ROOT": str(root)},
+        env={"PATH": f"{path}:{os.environ['PATH']}", "POD_ROOT": str(root)},
         timeout=60,
         check=False,
     )
     return script.read(ended.stdout, ended.stderr, ended.returncode, limit)
 
 
-def setup(root: Path, **changes: object) -> script.Answer:
+def setup(root: Path, path: str = "", **changes: object) -> script.Answer:
     arguments: dict[str, object] = {
         "configmeta": '{"version": "7"}',
         "container": "c1",
@@ -55,12 +57,23 @@ def setup(root: Path, **changes: object) -> script.Answer:
         "limit": 256,
         "seconds": SECONDS,
     }
-    return run(root, script.setup(**(arguments | changes)), int(str(changes.get("limit", 256))))
+    limit = int(str(changes.get("limit", 256)))
+    return run(root, script.setup(**(arguments | changes)), limit, path)
 
 
 def calls(root: Path) -> list[str]:
     path = root / "calls"
     return path.read_text().splitlines() if path.exists() else []
+
+
+def begun(root: Path) -> list[psutil.Process]:
+    """Return the processes that go on after the command that began them."""
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            if process.environ().get("POD_ROOT") == str(root):
+                found.append(process)
+    return found
 
 
 RECORD = '#!/bin/sh\necho "$@" >> "$POD_ROOT/calls"\n'
@@ -242,6 +255,25 @@ def test_setup_whose_connection_is_killed_runs_once_all_the_same(
     answer = run(tmp_path, command)
     assert (answer.state, answer.code) == ("exited", 5)
     assert calls(tmp_path) == ["--configure"]
+
+
+def test_setup_that_ends_while_its_owner_is_looked_up_is_not_repeated(tmp_path: Path) -> None:
+    """The status says "still running", and when the claim is looked at its owner has just ended."""
+    write_package(tmp_path, RECORD)
+    guest = tmp_path / "opt/guestconfig"
+    guest.mkdir(parents=True)
+    (guest / "configure.status").write_text("c1=")
+    (guest / ".configure.c1.").write_text("999999999\n")
+    ended = tmp_path / "bin/ln"
+    ended.parent.mkdir()
+    ended.write_text(
+        f"#!/bin/sh\nprintf 'c1=4' > {guest}/configure.status\nexec {shutil.which('ln')} \"$@\"\n"
+    )
+    ended.chmod(0o755)
+    answer = setup(tmp_path, path=str(ended.parent))
+    assert (answer.state, answer.code) == ("exited", 4)
+    psutil.wait_procs(begun(tmp_path), 10)
+    assert calls(tmp_path) == []
 
 
 def test_setup_whose_own_process_died_is_begun_again(tmp_path: Path) -> None:

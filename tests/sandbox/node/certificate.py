@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from labsandbox import certificates
-from labsandbox.state import write_private
+from labsandbox.files import write_private
 
 
 def issue(pki: Path, name: str, group: str) -> Path:

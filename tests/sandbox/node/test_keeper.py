@@ -50,10 +50,10 @@ class Node:
             "folder": str(folder),
             "program": "/bin/sh",
             "argv": ["sh", "-c", script],
-            "cwd": str(folder / "root"),
+            "cwd": [str(folder / "root")],
             "confine": True,
-            "read": ["/usr", "/bin", "/lib", "/lib64", "/etc", "/proc"],
-            "write": [str(folder / "root"), "/dev/null"],
+            "read": [["/usr"], ["/bin"], ["/lib"], ["/lib64"], ["/etc"], ["/proc"]],
+            "write": [[str(folder / "root")], ["/dev/null"]],
             "env": {
                 "PATH": os.defpath,
                 processes.NODE_MARK: self.mark,

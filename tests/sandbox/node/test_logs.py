@@ -10,7 +10,7 @@ import pytest
 
 from labsandbox.node import journal, logs
 from labsandbox.node.journal import Log, Pump
-from labsandbox.node.logs import Wish
+from labsandbox.node.logs import LogOptions
 
 pytestmark = pytest.mark.fast
 
@@ -21,22 +21,22 @@ DATA = b"".join(
 
 
 @pytest.mark.parametrize(
-    ("wish", "expected"),
+    ("options", "expected"),
     [
-        (Wish(), b"line 0\nline 1\nline 2\nline 3\nline 4\n"),
-        (Wish(tail=2), b"line 3\nline 4\n"),
-        (Wish(tail=0), b""),
-        (Wish(tail=1, has_timestamps=True), b"2026-01-01T00:00:04.000000000Z line 4\n"),
-        (Wish(since="2026-01-01T00:00:03.5"), b"line 4\n"),
+        (LogOptions(), b"line 0\nline 1\nline 2\nline 3\nline 4\n"),
+        (LogOptions(tail=2), b"line 3\nline 4\n"),
+        (LogOptions(tail=0), b""),
+        (LogOptions(tail=1, has_timestamps=True), b"2026-01-01T00:00:04.000000000Z line 4\n"),
+        (LogOptions(since="2026-01-01T00:00:03.5"), b"line 4\n"),
     ],
 )
-def test_select_shows_what_is_wanted(wish: Wish, expected: bytes) -> None:
-    assert logs.select(DATA, wish) == expected
+def test_select_shows_what_is_wanted(options: LogOptions, expected: bytes) -> None:
+    assert logs.select(DATA, options) == expected
 
 
 def test_select_joins_the_parts_of_a_long_line() -> None:
     stamp = b"2026-01-01T00:00:00.000000000Z stdout"
-    assert logs.select(stamp + b" P abc\n" + stamp + b" F def\n", Wish()) == b"abcdef\n"
+    assert logs.select(stamp + b" P abc\n" + stamp + b" F def\n", LogOptions()) == b"abcdef\n"
 
 
 def pump(folder: Path, *chunks: bytes, limit: int = journal.LIMIT) -> Log:
@@ -54,7 +54,7 @@ def pump(folder: Path, *chunks: bytes, limit: int = journal.LIMIT) -> Log:
 
 
 def texts(path: Path) -> bytes:
-    return logs.select(path.read_bytes(), Wish())
+    return logs.select(path.read_bytes(), LogOptions())
 
 
 def test_pump_writes_whole_lines_and_the_unfinished_last(tmp_path: Path) -> None:
@@ -73,7 +73,7 @@ def test_log_turns_over_without_losing_a_line(tmp_path: Path) -> None:
     pump(tmp_path, b"one\n" * 10, b"two\n" * 10, limit=600).close()
     assert (tmp_path / "0.log.1").exists()
     data, _ = logs.read_whole(tmp_path / "0.log")
-    assert logs.select(data, Wish()) == b"one\n" * 10 + b"two\n" * 10
+    assert logs.select(data, LogOptions()) == b"one\n" * 10 + b"two\n" * 10
 
 
 def test_read_follows_until_the_container_ends(tmp_path: Path) -> None:
@@ -88,8 +88,8 @@ def test_read_follows_until_the_container_ends(tmp_path: Path) -> None:
         return not added
 
     async def collect() -> bytes:
-        wish = Wish(tail=1, is_following=True)
-        return b"".join([chunk async for chunk in logs.read(path, wish, is_over)])
+        options = LogOptions(tail=1, is_following=True)
+        return b"".join([chunk async for chunk in logs.read(path, options, is_over)])
 
     assert asyncio.run(collect()) == b"line 4\nnew\n"
 
@@ -99,6 +99,6 @@ def test_read_stops_at_the_limit(tmp_path: Path) -> None:
     path.write_bytes(DATA)
 
     async def collect() -> bytes:
-        return b"".join([c async for c in logs.read(path, Wish(limit=10), lambda: True)])
+        return b"".join([c async for c in logs.read(path, LogOptions(limit=10), lambda: True)])
 
     assert asyncio.run(collect()) == b"line 0\nlin"

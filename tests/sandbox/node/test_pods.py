@@ -71,17 +71,24 @@ def test_environment_and_volumes_come_from_the_api(cluster: Cluster, namespace: 
         "env": [{"name": "PW", "valueFrom": {"secretKeyRef": {"name": "s", "key": "pw"}}}],
         "envFrom": [{"configMapRef": {"name": "m"}, "prefix": "M_"}],
         "args": ["$(M_k)"],
+        "resources": {"limits": {"memory": "100Mi"}},
         "volumeMounts": [{"name": "m", "mountPath": "/etc/m"}, {"name": "e", "mountPath": "/data"}],
     }
     made = pod("p", **container)
-    made["spec"]["containers"][0]["command"] = ["sh", "-c", f"echo $0 $PW; {SLEEP}"]
+    made["spec"]["containers"][0]["command"] = [
+        "sh",
+        "-c",
+        f"echo $0 $PW $POD_MEMORY_LIMIT; {SLEEP}",
+    ]
     made["spec"]["volumes"] = [
         {"name": "m", "configMap": {"name": "m"}},
         {"name": "e", "emptyDir": {}},
     ]
     cluster.create(PODS, made, namespace)
     cluster.running(namespace, "p")
-    cluster.until(lambda: cluster.logs(namespace, "p") == "v1 s3cret\n", "the log is right")
+    cluster.until(
+        lambda: cluster.logs(namespace, "p") == "v1 s3cret 104857600\n", "the log is right"
+    )
     cluster.patch(CONFIGMAPS, "m", namespace, {"data": {"k": "v2"}})
     cluster.until(
         lambda: cluster.shell(namespace, "p", "cat $POD_ROOT/etc/m/k") == "v2",
@@ -90,7 +97,8 @@ def test_environment_and_volumes_come_from_the_api(cluster: Cluster, namespace: 
     token = "head -c 3 $POD_ROOT/var/run/secrets/kubernetes.io/serviceaccount/token"
     assert cluster.shell(namespace, "p", token) == "eyJ"
     assert cluster.shell(namespace, "p", "touch $POD_ROOT/data/x && echo ok") == "ok"
-    assert "denied" in cluster.shell(namespace, "p", "touch $POD_ROOT/etc/m/x")
+    refusal = cluster.shell(namespace, "p", "touch $POD_ROOT/etc/m/x")
+    assert refusal.endswith(("Read-only file system", "Permission denied")), refusal
 
 
 def test_missing_configmap_is_explained_and_then_found(cluster: Cluster, namespace: str) -> None:
@@ -118,6 +126,27 @@ def test_unknown_image_lists_the_known_ones(cluster: Cluster, namespace: str) ->
     )
     assert "busybox:*" in found["state"]["waiting"]["message"]
     cluster.until(lambda: "Failed" in cluster.reasons(namespace, "p"), "an event says so")
+    with pytest.raises(ApiError, match='"c" in pod "p" is waiting to start: trying and failing'):
+        cluster.run(cluster.client.request("GET", f"/api/v1/namespaces/{namespace}/pods/p/log"))
+
+
+def test_pods_with_an_unknown_image_go_at_once(cluster: Cluster, namespace: str) -> None:
+    """A pod that leaves while it waits for its image neither stays nor stops anybody else."""
+    names = ["a", "b", "c"]
+    for name in names:
+        cluster.create(PODS, pod(name, image="nginx:1.25"), namespace)
+    for name in names:
+        cluster.container(
+            namespace,
+            name,
+            lambda c: c["state"].get("waiting", {}).get("reason") == "ImagePullBackOff",
+        )
+    for name in names:
+        cluster.delete(PODS, name, namespace)
+    for name in names:
+        cluster.gone(PODS, name, namespace)
+    cluster.create(PODS, pod("after", "sleep 60"), namespace)
+    cluster.running(namespace, "after")
 
 
 @pytest.mark.parametrize(

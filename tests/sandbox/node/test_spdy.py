@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import struct
 import subprocess
 import zlib
@@ -13,7 +14,7 @@ import pytest
 from labsandbox.client.resources import PODS
 from labsandbox.node import spdy
 from labsandbox.node.spdy import Closed, Data, Opened, Session
-from tests.sandbox.clients.kubectl import versions
+from tests.sandbox.clients.kubectl import everything
 from tests.sandbox.cluster import Cluster, pod
 
 
@@ -79,10 +80,12 @@ def test_feed_refuses_what_is_not_spdy(data: bytes) -> None:
 
 
 @contextmanager
-def forwarding(program: str, cluster: Cluster, namespace: str) -> Iterator[str]:
+def forwarding(
+    program: str, cluster: Cluster, namespace: str, env: dict[str, str]
+) -> Iterator[str]:
     words = [program, "--kubeconfig", str(cluster.server.kubeconfig), "-n", namespace]
     process = subprocess.Popen(
-        [*words, "port-forward", "pod/p", ":8000"], stdout=subprocess.PIPE, text=True
+        [*words, "port-forward", "pod/p", ":8000"], stdout=subprocess.PIPE, text=True, env=env
     )
     try:
         assert process.stdout
@@ -112,9 +115,14 @@ MISSING = pytest.param("", marks=pytest.mark.skip(reason="there is no kubectl on
 
 
 @pytest.mark.sandbox
-@pytest.mark.parametrize("version", list(versions()) or [MISSING])
-def test_kubectl_exec_and_port_forward(cluster: Cluster, served: str, version: str) -> None:
-    program = versions()[version]
+@pytest.mark.parametrize("protocol", ["default", "spdy"])
+@pytest.mark.parametrize("version", list(everything()) or [MISSING])
+def test_kubectl_exec_and_port_forward(
+    cluster: Cluster, served: str, version: str, protocol: str
+) -> None:
+    program = everything()[version]
+    switches = ("KUBECTL_REMOTE_COMMAND_WEBSOCKETS", "KUBECTL_PORT_FORWARD_WEBSOCKETS")
+    env = {**os.environ, **(dict.fromkeys(switches, "false") if protocol == "spdy" else {})}
     words = [program, "--kubeconfig", str(cluster.server.kubeconfig), "-n", served]
     data = b"x" * 1_000_000
     script = "cat; echo oops >&2; exit 3"
@@ -124,11 +132,12 @@ def test_kubectl_exec_and_port_forward(cluster: Cluster, served: str, version: s
         capture_output=True,
         timeout=60,
         check=False,
+        env=env,
     )
     assert done.returncode == 3, done.stderr.decode()
     assert done.stdout == data
     assert b"oops\n" in done.stderr
-    with forwarding(program, cluster, served) as address:
+    with forwarding(program, cluster, served, env) as address:
         for _ in range(2):
             curl = ["curl", "-sS", "-o", "/dev/null", "-w", "%{http_code}", f"http://{address}/"]
             got = subprocess.run(curl, capture_output=True, text=True, timeout=30, check=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,9 @@ from labsandbox.node.volumes import MountError
 from .samples import make_map, make_pod
 
 pytestmark = pytest.mark.fast
+
+OWNER = {"namespace": "t", "name": "x", "uid": "1"}
+CLAIM = {"metadata": OWNER, "spec": {"volumeName": "v"}}
 
 
 def files(volume: dict[str, Any], *maps: dict[str, Any]) -> volumes.Files:
@@ -79,9 +83,10 @@ def test_link_mounts_show_sub_paths_and_nested_mounts(tmp_path: Path) -> None:
             {"name": "data", "mountPath": "/deep/er", "subPathExpr": "$(POD)/x"},
         ]
     }
-    sources = {"data": (data, True), "conf": (conf, False)}
+    sources = {"data": ((str(data),), True), "conf": ((str(conf),), False)}
     mounts = volumes.mounts_of(container, sources, {"POD": "p0"})
     root = tmp_path / "root"
+    root.mkdir()
     volumes.link(root, mounts)
     assert (root / "etc/app.ini").read_text() == "x"
     (root / "deep/er/f").write_text("y")
@@ -100,7 +105,8 @@ def test_permitted_refuses_what_is_not_shared(tmp_path: Path) -> None:
     link.symlink_to("/etc")
     with pytest.raises(MountError):
         volumes.permitted(link, [tmp_path])
-    assert volumes.permitted(tmp_path / "new", [tmp_path]).is_dir()
+    assert volumes.permitted(tmp_path / "new", [tmp_path]) == (str(tmp_path), "new")
+    assert (tmp_path / "new").is_dir()
 
 
 @pytest.mark.parametrize(
@@ -108,9 +114,90 @@ def test_permitted_refuses_what_is_not_shared(tmp_path: Path) -> None:
     [
         (None, None, 'persistentvolumeclaim "x" not found'),
         ({"spec": {}}, None, "not bound to a volume yet"),
-        ({"spec": {"volumeName": "v"}}, {"spec": {"nfs": {}}}, "not a folder of this machine"),
+        (CLAIM, {"spec": {"nfs": {}, "claimRef": OWNER}}, "not a folder of this machine"),
+        (CLAIM, {"spec": {"hostPath": {"path": "/v"}}}, "does not belong to"),
+        *[
+            (CLAIM, {"spec": {"hostPath": {"path": "/v"}, "claimRef": {**OWNER, key: value}}}, None)
+            for key, value in [("namespace", "u"), ("name", "y"), ("uid", "2"), ("uid", "")]
+        ],
     ],
 )
-def test_claim_folder_says_what_is_missing(claim: Any, volume: Any, message: str) -> None:
-    with pytest.raises(MountError, match=message):
-        volumes.claim_folder(claim, "x", lambda _: volume, [])
+def test_claim_folder_says_what_is_missing(claim: Any, volume: Any, message: str | None) -> None:
+    with pytest.raises(MountError, match=message or "does not belong to"):
+        volumes.claim_folder(claim, "x", lambda _: volume, [Path("/v")])
+
+
+def test_claim_folder_is_the_bound_volumes(tmp_path: Path) -> None:
+    volume = {"spec": {"hostPath": {"path": str(tmp_path / "t" / "x")}, "claimRef": OWNER}}
+    assert volumes.claim_folder(CLAIM, "x", lambda _: volume, [tmp_path]) == (str(tmp_path), "t/x")
+
+
+@pytest.mark.parametrize(
+    "mount", ["/../../{out}", "/a/../..{out}", "/link{out}", "/link/x", "{out}/.."]
+)
+def test_link_mounts_reach_nothing_outside_the_root(mount: str, tmp_path: Path) -> None:
+    out, root, data = (tmp_path / name for name in ("out", "root", "data"))
+    for folder in (out, root, data):
+        folder.mkdir()
+    (out / "kept").write_text("kept")
+    (root / "link").symlink_to(out)
+    container = {"volumeMounts": [{"name": "v", "mountPath": mount.format(out=out)}]}
+    mounts = volumes.mounts_of(container, {"v": ((str(data),), True)}, {})
+    with contextlib.suppress(MountError):
+        volumes.link(root, mounts)
+    assert [path.name for path in out.iterdir()] == ["kept"]
+    assert (out / "kept").read_text() == "kept"
+
+
+def test_link_a_mount_within_another_keeps_what_the_outer_volume_holds(tmp_path: Path) -> None:
+    data, inner, root = (tmp_path / name for name in ("data", "inner", "root"))
+    for folder in (data, inner, root):
+        folder.mkdir()
+    entries = [
+        {"name": "data", "mountPath": "/data"},
+        {"name": "inner", "mountPath": "/data/conf"},
+    ]
+    sources = {"data": ((str(data),), True), "inner": ((str(inner),), True)}
+    mounts = volumes.mounts_of({"volumeMounts": entries}, sources, {})
+    volumes.link(root, mounts)
+    assert (data / "conf").resolve() == inner
+    (data / "conf").unlink()
+    (data / "conf").mkdir()
+    (data / "conf" / "precious").write_text("kept")
+    (root / "data").unlink()
+    with pytest.raises(MountError, match="cannot mount at /data/conf: Directory not empty"):
+        volumes.link(root, mounts)
+    assert (data / "conf" / "precious").read_text() == "kept"
+
+
+@pytest.mark.parametrize("below", ["link", "link/x", "deep/link/new", "rel", "loop"])
+def test_sub_path_through_a_link_that_leads_outside_is_refused(below: str, tmp_path: Path) -> None:
+    out, data = tmp_path / "out", tmp_path / "data"
+    (data / "deep").mkdir(parents=True)
+    out.mkdir()
+    (out / "x").write_text("s3cret")
+    (data / "link").symlink_to(out)
+    (data / "deep" / "link").symlink_to(out)
+    (data / "rel").symlink_to("../out")
+    (data / "loop").symlink_to("loop")
+    container = {"volumeMounts": [{"name": "v", "mountPath": "/m", "subPath": below}]}
+    with pytest.raises(MountError, match="stays inside the volume"):
+        volumes.mounts_of(container, {"v": ((str(data),), True)}, {})
+    assert [path.name for path in out.iterdir()] == ["x"]
+
+
+def test_sub_path_through_a_link_that_stays_inside_is_mounted(tmp_path: Path) -> None:
+    (tmp_path / "v1").mkdir()
+    (tmp_path / "current").symlink_to("v1")
+    container = {"volumeMounts": [{"name": "v", "mountPath": "/m", "subPath": "current/new"}]}
+    (mount,) = volumes.mounts_of(container, {"v": ((str(tmp_path),), True)}, {})
+    assert mount.route == (str(tmp_path), "current/new")
+    assert (tmp_path / "v1" / "new").is_dir()
+
+
+def test_files_that_cannot_be_written_leave_nothing_behind(tmp_path: Path) -> None:
+    clash = {"a": (b"1", 0o644), "a/b": (b"2", 0o644)}
+    for _ in range(3):
+        with pytest.raises(OSError, match="Not a directory"):
+            volumes.write_files(tmp_path, clash)
+    assert list(tmp_path.iterdir()) == []

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from labsandbox.loop import BLOCKED
 from tests.sandbox.platform.program import environment, family, labsandbox
 
 
@@ -18,6 +19,8 @@ def state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     yield folder
     labsandbox("down", "--state", str(folder))
     assert family(folder) == []
+    log = folder / "logs" / "platform.log"
+    assert BLOCKED not in log.read_text(errors="replace"), f"see {log}"
 
 
 @pytest.fixture(scope="module")

@@ -54,8 +54,10 @@ def test_plugin_fails_with_one_sentence_when_the_session_is_over(
     env: dict[str, str], tmp_path: Path
 ) -> None:
     config = kubeconfig(env, tmp_path, "student1")
-    arguments = yaml.safe_load(config.read_text())["users"][0]["user"]["exec"]["args"]
-    path = next(word.split("=", 1)[1] for word in arguments if "session=" in word)
+    plugin = yaml.safe_load(config.read_text())["users"][0]["user"]["exec"]
+    arguments = plugin["args"]
+    given = {one["name"]: one["value"] for one in plugin["env"]}
+    path = given["HPECP_SESSION"]
     gone = requests.delete(
         env["EZMERAL_URL"] + path,
         headers={"X-BDS-SESSION": path},
@@ -69,6 +71,7 @@ def test_plugin_fails_with_one_sentence_when_the_session_is_over(
         text=True,
         timeout=30,
         stdin=subprocess.DEVNULL,
+        env={**os.environ, **given},
     )
     assert done.returncode == 1
     assert done.stdout == ""
@@ -140,6 +143,8 @@ def test_hpecp_signs_in_lists_tenants_and_fetches_the_kubeconfig(env: dict[str, 
     program = """
 import json, os, warnings
 warnings.simplefilter("ignore")
+import configparser
+configparser.SafeConfigParser = configparser.ConfigParser  # its old name, until Python 3.11
 from hpecp import ContainerPlatformClient
 client = ContainerPlatformClient(
     username=os.environ["WHO"], password=open(os.environ["EZMERAL_PASSWORD_FILE"]).read(),

@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 import requests
 
+from labsandbox.node import processes
+from labsandbox.node.agent import mark_of
 from tests.sandbox.platform.program import (
     ROOT,
     end,
@@ -49,6 +51,27 @@ def test_status_tells_what_runs(state: Path) -> None:
     found = json.loads(labsandbox("status", "--state", str(state), "--json").stdout)
     assert found["ready"] is True
     assert found["tables"]["KubeDirector clusters"][1][1] == "training-engine-shared"
+
+
+def test_every_process_has_a_bound_and_pods_are_the_first_to_go(state: Path) -> None:
+    named = {process.pid for process in family(state)}
+    members = named | set(processes.find_node(mark_of(state)))
+    pods = {pid for pid in members if processes.number(pid)}
+    ours = members - pods
+    assert len(ours) >= 3  # the API server, the platform, the keeper
+    assert pods
+    assert [pid for pid in ours if "unlimited" in _limit(pid, "Max data size").split()[0]] == []
+    highest = max(_score(pid) for pid in ours)
+    assert [pid for pid in pods if _score(pid) <= highest] == []
+
+
+def _limit(pid: int, name: str) -> str:
+    text = Path(f"/proc/{pid}/limits").read_text()
+    return next(line for line in text.splitlines() if line.startswith(name)).removeprefix(name)
+
+
+def _score(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/oom_score_adj").read_text())
 
 
 def test_second_sandbox_runs_beside_the_first(state: Path, tmp_path: Path) -> None:
@@ -110,6 +133,27 @@ def test_two_ups_at_once_end_with_one_platform(tmp_path: Path) -> None:
     finally:
         labsandbox("down", "--state", str(folder))
     assert family(folder) == []
+
+
+def test_up_in_the_background_of_a_script_ends_on_sigint(tmp_path: Path) -> None:
+    folder = tmp_path / "foreground"
+    words = [sys.executable, "-m", "labsandbox.cli", "up", "--state", str(folder)]
+    # As a shell starts a background job: SIGINT is ignored, and Python installs no handler then.
+    ignoring = ["sh", "-c", 'trap "" INT; exec "$@"', "sh", *words]
+    env = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
+    log = tmp_path / "log"
+    with log.open("wb") as out:
+        process = subprocess.Popen(ignoring, stdout=out, stderr=out, env=env)
+    try:
+        until("the platform", lambda: "Ctrl-C stops it." in log.read_text() or process.poll())
+        process.send_signal(signal.SIGINT)
+        assert process.wait(60) == 0, log.read_text()
+        assert "Stopped." in log.read_text()
+        assert family(folder) == []
+    finally:
+        process.kill()
+        process.wait()
+        labsandbox("down", "--state", str(folder))
 
 
 def test_down_twice_is_no_error(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 from labsandbox.apiserver.validation import names
 from labsandbox.apiserver.validation.errors import FieldError, invalid, not_supported, required
 from labsandbox.apiserver.validation.meta import check_all
+from labsandbox.apiserver.validation.sources import local_path, mode
 
 Json = dict[str, Any]
 ENV_PATHS = (
@@ -89,8 +90,6 @@ def resource_ref(ref: Json, path: str, in_volume: bool) -> list[FieldError]:
 
 def downward_api_items(items: list[Json] | None, path: str) -> list[FieldError]:
     """Files of a downwardAPI volume."""
-    from labsandbox.apiserver.validation.pods.volumes import local_path, mode
-
     found: list[FieldError] = []
     for item in items or ():
         where = item.get("path", "")

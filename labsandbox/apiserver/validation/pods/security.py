@@ -15,6 +15,7 @@ from labsandbox.apiserver.validation.errors import (
     required,
     too_long,
 )
+from labsandbox.apiserver.validation.sources import descending_path
 
 Json = dict[str, Any]
 MAX_ID = 2**31 - 1
@@ -32,8 +33,6 @@ def _ids(context: Json, fields: tuple[str, ...], path: str) -> list[FieldError]:
 
 
 def seccomp(profile: Json | None, path: str) -> list[FieldError]:
-    from labsandbox.apiserver.validation.pods.volumes import local_path
-
     if profile is None:
         return []
     kind, local = profile.get("type", ""), profile.get("localhostProfile")
@@ -47,7 +46,7 @@ def seccomp(profile: Json | None, path: str) -> list[FieldError]:
             detail = "must be set when seccomp type is Localhost"
             found.append(required(f"{path}.localhostProfile", detail))
         else:
-            found += local_path(local, f"{path}.localhostProfile")
+            found += descending_path(local, f"{path}.localhostProfile")
     elif local is not None:
         detail = "can only be set when seccomp type is Localhost"
         found.append(invalid(f"{path}.localhostProfile", local, detail))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from labsandbox.apiserver.validation import names
+from labsandbox.apiserver.validation import names, scheduling
 from labsandbox.apiserver.validation.errors import (
     FieldError,
     duplicate,
@@ -18,7 +18,6 @@ from labsandbox.apiserver.validation.meta import (
     check_all,
     label_map,
 )
-from labsandbox.apiserver.validation.pods import scheduling
 from labsandbox.apiserver.validation.pods.containers import (
     image_spaces,
     validate_containers,

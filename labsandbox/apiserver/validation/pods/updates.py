@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from typing import Any
 
-from labsandbox.apiserver.validation import names
+from labsandbox.apiserver.validation import names, scheduling
 from labsandbox.apiserver.validation.errors import FieldError, forbidden, invalid, required
 from labsandbox.apiserver.validation.goprint import Raw
 from labsandbox.apiserver.validation.meta import (
@@ -13,7 +13,6 @@ from labsandbox.apiserver.validation.meta import (
     validate_meta,
     validate_meta_update,
 )
-from labsandbox.apiserver.validation.pods import scheduling
 from labsandbox.apiserver.validation.pods.containers import image_spaces
 from labsandbox.apiserver.validation.pods.spec import only_for_pods, validate_pod_spec
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from labsandbox.apiserver.validation import names
+from labsandbox.apiserver.validation.claims import validate_claim_spec
 from labsandbox.apiserver.validation.errors import (
     FieldError,
     duplicate,
@@ -16,41 +17,16 @@ from labsandbox.apiserver.validation.errors import (
 )
 from labsandbox.apiserver.validation.meta import check_all
 from labsandbox.apiserver.validation.pods.fields import downward_api_items
+from labsandbox.apiserver.validation.sources import (
+    SOURCES,
+    descending_path,
+    local_path,
+    mode,
+    no_backsteps,
+)
 from labsandbox.quantity import parse
 
 Json = dict[str, Any]
-SOURCES = (
-    "emptyDir",
-    "hostPath",
-    "gitRepo",
-    "gcePersistentDisk",
-    "awsElasticBlockStore",
-    "secret",
-    "nfs",
-    "iscsi",
-    "glusterfs",
-    "flocker",
-    "persistentVolumeClaim",
-    "rbd",
-    "cinder",
-    "cephfs",
-    "quobyte",
-    "downwardAPI",
-    "fc",
-    "flexVolume",
-    "configMap",
-    "azureFile",
-    "vsphereVolume",
-    "photonPersistentDisk",
-    "portworxVolume",
-    "azureDisk",
-    "storageos",
-    "projected",
-    "scaleIO",
-    "csi",
-    "ephemeral",
-    "image",
-)
 HOST_PATHS = (
     "",
     "BlockDevice",
@@ -61,7 +37,6 @@ HOST_PATHS = (
     "FileOrCreate",
     "Socket",
 )
-MODE_SAYS = "must be a number between 0 and 0777 (octal), both inclusive"
 ONE_TYPE = "may not specify more than 1 volume type"
 
 
@@ -118,12 +93,6 @@ def _empty_dir(source: Json, path: str) -> list[FieldError]:
     return []
 
 
-def no_backsteps(path: str, field: str) -> list[FieldError]:
-    if ".." in path.replace("\\", "/").split("/"):
-        return [invalid(field, path, "must not contain '..'")]
-    return []
-
-
 def _host_path(source: Json, path: str) -> list[FieldError]:
     where = source.get("path", "")
     if not where:
@@ -133,12 +102,6 @@ def _host_path(source: Json, path: str) -> list[FieldError]:
     if kind is not None and kind not in HOST_PATHS:
         found.append(not_supported(f"{path}.type", kind, HOST_PATHS))
     return found
-
-
-def mode(value: int | None, field: str) -> list[FieldError]:
-    if value is not None and not 0 <= value <= 0o777:
-        return [invalid(field, value, MODE_SAYS)]
-    return []
 
 
 def key_to_paths(items: list[Json] | None, path: str) -> list[FieldError]:
@@ -151,16 +114,6 @@ def key_to_paths(items: list[Json] | None, path: str) -> list[FieldError]:
             found.append(required(f"{below}.path"))
         found += local_path(item.get("path", ""), f"{below}.path")
         found += mode(item.get("mode"), f"{below}.mode")
-    return found
-
-
-def local_path(text: str, field: str) -> list[FieldError]:
-    """A path inside a volume."""
-    if text.startswith("/"):
-        return [invalid(field, text, "must be a relative path")]
-    found = no_backsteps(text, field)
-    if text.startswith("..") and not text.startswith("../") and not found:
-        found.append(invalid(field, text, "must not start with '..'"))
     return found
 
 
@@ -259,8 +212,6 @@ def _csi(source: Json, path: str) -> list[FieldError]:
 
 
 def _ephemeral(source: Json, path: str) -> list[FieldError]:
-    from labsandbox.apiserver.validation.claims import validate_claim_spec
-
     template = source.get("volumeClaimTemplate")
     if template is None:
         return [required(f"{path}.volumeClaimTemplate")]
@@ -319,13 +270,13 @@ def validate_mounts(
             detail = "must not already exist as a path in volumeDevices"
             found.append(invalid(f"{path}.mountPath", where, detail))
         if mount.get("subPath"):
-            found += local_path(mount["subPath"], f"{path}.subPath")
+            found += descending_path(mount["subPath"], f"{path}.subPath")
         expression = mount.get("subPathExpr")
         if expression:
             if mount.get("subPath"):
                 detail = "subPathExpr and subPath are mutually exclusive"
                 found.append(invalid(f"{path}.subPathExpr", expression, detail))
-            found += local_path(expression, f"{path}.subPathExpr")
+            found += descending_path(expression, f"{path}.subPathExpr")
         propagation = mount.get("mountPropagation")
         allowed = ("Bidirectional", "HostToContainer", "None")
         if propagation is not None and propagation not in allowed:

@@ -1,4 +1,4 @@
-"""Each recorded pass still leads to the recorded plan."""
+"""The reconciler's plans are those of its snapshots; a wanted change writes the snapshots anew."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import json
 
 import pytest
 
-from .golden import FOLDER, LIVES, record
+from .snapshots import FOLDER, SCENARIOS, take
 
 pytestmark = pytest.mark.fast
 
 
-@pytest.mark.parametrize("name", LIVES)
-def test_recorded_life_is_lived_again(name: str) -> None:
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_plans_equal_their_snapshot(name: str) -> None:
     expected = json.loads((FOLDER / f"{name}.json").read_text())
-    found = record(LIVES[name])
+    found = take(SCENARIOS[name])
     for number, (one, other) in enumerate(zip(found, expected, strict=True)):
         assert one == other, f"pass {number} of {name}"

@@ -1,7 +1,9 @@
-"""Recorded passes: what was observed, and the plan for it. `python -m tests.…golden` records anew.
+"""Snapshots of the reconciler's own plans, which show what a change of its code changes.
 
-A file holds one life of a kdcluster, pass by pass. What is compared is everything a pass decides:
-the status it writes, the objects it makes, changes or deletes, the jobs and the events.
+`python -m tests.sandbox.kubedirector.snapshots` writes them. They are regression tests: this code
+wrote them, so they say nothing about a real KubeDirector. A file holds one scenario of a kdcluster,
+pass by pass: the observed status, then all a pass decides (the status it writes, the objects it
+makes, changes or deletes, the jobs, the events).
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ from labsandbox.kubedirector.reconcile.plan import Bump, Create, Delete, Patch, 
 
 from .simulation import World, exited, make_cluster, make_role
 
-FOLDER = Path(__file__).parent / "golden"
+FOLDER = Path(__file__).parent / "snapshot"
 Object = dict[str, Any]
 
 
@@ -53,15 +55,15 @@ def restart() -> Iterator[World]:
     yield world
 
 
-LIVES: dict[str, Callable[[], Iterator[World]]] = {
-    life.__name__: life for life in (create, resize, reconnect, restart)
+SCENARIOS: dict[str, Callable[[], Iterator[World]]] = {
+    scenario.__name__: scenario for scenario in (create, resize, reconnect, restart)
 }
 
 
-def record(life: Callable[[], Iterator[World]]) -> list[Object]:
-    """Return the passes of a life until it comes to rest."""
+def take(scenario: Callable[[], Iterator[World]]) -> list[Object]:
+    """Return the passes of a scenario until nothing changes any more."""
     passes: list[Object] = []
-    for world in life():
+    for world in scenario():
         for _ in range(40):
             before = copy.deepcopy(world.cluster.get("status") or {})
             plan = world.step()
@@ -101,10 +103,10 @@ def describe_action(action: object) -> Object:
 
 
 def main() -> None:
-    """Record all lives."""
+    """Write all snapshots anew."""
     FOLDER.mkdir(exist_ok=True)
-    for name, life in LIVES.items():
-        text = json.dumps(record(life), indent=1, sort_keys=True)
+    for name, scenario in SCENARIOS.items():
+        text = json.dumps(take(scenario), indent=1, sort_keys=True)
         (FOLDER / f"{name}.json").write_text(text + "\n")
 
 

@@ -48,7 +48,7 @@ def tolerations(rows: list[Json], field: str) -> list[FieldError]:
         elif operator == "Exists":
             if value:
                 detail = "value must be empty when `operator` is 'Exists'"
-                found.append(invalid(f"{path}.operator", row, detail))
+                found.append(invalid(f"{path}.operator", value, detail))
         else:
             found.append(not_supported(f"{path}.operator", operator, ("Equal", "Exists")))
         if effect and effect not in EFFECTS:

@@ -1,0 +1,1 @@
+"""Attacks on a running platform, counted: every door, every trick, from every tenant."""
