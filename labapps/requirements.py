@@ -1,7 +1,8 @@
 """What the images install: the lock without the tools that only developers and the hub need.
 
 `python labapps/requirements.py pyproject.toml requirements.lock` prints it; the names of extras
-may follow (`hub`). Nothing is resolved again: each line is the lock's own, hashes included.
+may follow (`hub`), or `--of image.toml`: then it is the packages which that file names, and what
+they need. Nothing is resolved again: each line is the lock's own, hashes included.
 Standard library only, for it runs before anything is installed.
 """
 
@@ -69,11 +70,18 @@ def closure(found: Iterable[Pin], wanted: Iterable[str]) -> list[Pin]:
 
 def main(project: Path, lock: Path, *extras: str) -> None:
     """Print the part of a lock that a project's own dependencies, and some extras, need."""
-    about = tomllib.loads(project.read_text("utf-8"))["project"]
-    wanted = list(about["dependencies"])
-    for extra in extras:
-        wanted += about["optional-dependencies"][extra]
-    for pin in closure(pins(lock.read_text("utf-8")), wanted):
+    found = list(pins(lock.read_text("utf-8")))
+    if extras[:1] == ("--of",):
+        wanted = list(tomllib.loads(Path(extras[1]).read_text("utf-8"))["wheels"])
+        unknown = {normal(name) for name in wanted} - {pin.name for pin in found}
+        if unknown:
+            sys.exit(f"Expected packages of {lock}; found {', '.join(sorted(unknown))}.")
+    else:
+        about = tomllib.loads(project.read_text("utf-8"))["project"]
+        wanted = list(about["dependencies"])
+        for extra in extras:
+            wanted += about["optional-dependencies"][extra]
+    for pin in closure(found, wanted):
         print("\n".join(pin.lines))
 
 

@@ -8,9 +8,9 @@ import sys
 
 import uvloop
 
-from labapps import applied, log
-from labapps.configmeta import CONFIGMETA, follow
-from labapps.place import Place
+from labapps.member import applied, log
+from labapps.member.configmeta import CONFIGMETA, follow
+from labapps.member.place import Place
 
 ROLES = {"RESTServer": "restserver", "LoadBalancer": "loadbalancer"}
 

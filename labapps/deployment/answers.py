@@ -15,9 +15,9 @@ from typing import Any
 
 import orjson
 
-from labapps import source
-from labapps.asgi import Problem
-from labapps.deployment import formats, frames, rows
+from labapps.deployment import digest, formats, frames, rows
+from labapps.forks import source
+from labapps.web.asgi import Problem
 
 __all__ = ["Answers"]
 
@@ -31,6 +31,7 @@ class Item:
     """One request of a batch on its way to its reply."""
 
     kind: int
+    old: bool = False  # answered as MLflow 1.x did: with a bare list
     rows: Any = None
     count: int = 0
     values: list[Any] | None = None
@@ -48,21 +49,27 @@ class Answers:
     scoring: str = ""
     features: Sequence[str] = ()
     mappings: dict[str, str] = field(default_factory=dict)
+    registered: str = ""
+    options: dict[str, Any] = field(default_factory=dict)
+    digests: Sequence[tuple[str, str]] = ()
     trials: int = TRIALS
     batching: bool = True
 
     def load(self) -> dict[str, Any]:
         """Load the model; return what `GET /models` tells about it."""
         self.functions: dict[str, Any] | None = None
+        digest.verify(self.digests)
         if self.scoring:
             script = Path(self.scoring)
             code = source.compile_source(script.read_bytes(), str(script), self.mappings)
             self.functions = {"__name__": script.stem, "__file__": str(script)}
             exec(code, self.functions)
             self.loaded = self.functions["load"](self.path)
+            known = getattr(self.loaded, "feature_names_in_", ())
+            self.features = list(self.features) or [str(name) for name in known]
             note = formats.PICKLE_NOTE if self.format == "pickle" else ""
             return {"features": list(self.features), "note": note}
-        self.model = formats.load(self.path, self.format, self.features)
+        self.model = formats.load(self.path, self.format, self.features, **self.options)
         return {"features": list(self.model.features), "note": self.model.note}
 
     def answer(self, batch: Sequence[tuple[int, bytes]]) -> list[tuple[int, bytes]]:
@@ -85,11 +92,11 @@ class Answers:
         """Parse and check one request."""
         item = Item(kind)
         try:
-            document = rows.parse(body)
             if kind == frames.PREDICT:
-                found = rows.rows_of_predict(document)
+                found = rows.rows_of_predict(rows.parse(body))
             else:
-                found = rows.rows_of_invocation(document)
+                found, item.old = rows.rows_of_invocation(body, kind == frames.CSV)
+                item.old |= kind == frames.OLD
             item.count = len(found)
             item.rows = found if self.functions is not None else self.table(found)
             if self.functions is not None and self.features and isinstance(found[0], dict):
@@ -188,17 +195,18 @@ class Answers:
 
     def word(self, item: Item, seconds: float) -> bytes:
         values = item.values or []
-        if item.kind == frames.PANDAS_SPLIT:
+        if item.old:
             return orjson.dumps(values)
-        if item.kind == frames.INVOCATIONS:
+        if item.kind != frames.PREDICT:
             return orjson.dumps({"predictions": values})
-        return orjson.dumps(
-            {
-                "output": "\n".join([str(v) for v in values]),
-                "predictions": values,
-                "stderr": "",
-                "seconds": seconds,
-                "model": self.name,
-                "version": self.version,
-            }
-        )
+        reply = {
+            "output": "\n".join([str(v) for v in values]),
+            "predictions": values,
+            "stderr": "",
+            "seconds": seconds,
+            "model": self.name,
+            "version": self.version,
+        }
+        if self.registered:
+            reply["registered"] = self.registered
+        return orjson.dumps(reply)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from labapps.asgi import Problem, Reply, Request
 from labapps.deployment import frames, openapi, rows
 from labapps.deployment.metrics import Metrics
 from labapps.deployment.registry import Registry, Served
 from labapps.deployment.scripts import ScriptPool
+from labapps.web.asgi import Problem, Reply, Request
 
 __all__ = ["Api"]
 
@@ -63,7 +63,10 @@ class Api:
             self.metrics.count(label, problem.status, time.perf_counter() - began)
             raise
         self.metrics.count(label, status, time.perf_counter() - began)
-        return Reply(status, answer)
+        reply = Reply(status, answer)
+        if served.spec.registered:
+            reply.headers.append((b"x-model-version", served.spec.registered.encode()))
+        return reply
 
     async def forward(
         self, request: Request, served: Served, verb: str, body: bytes
@@ -72,8 +75,7 @@ class Api:
         if not isinstance(backend, ScriptPool):
             kind = frames.PREDICT
             if verb == "invocations":
-                split = "pandas-split" in request.header(b"content-type")
-                kind = frames.PANDAS_SPLIT if split else frames.INVOCATIONS
+                kind = frames.invocation(request.header(b"content-type"))
             return await backend.submit(kind, body)
         if verb == "invocations":
             raise Problem(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import logging
 import time
 from collections.abc import Iterable
@@ -11,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from labapps.deployment.upstream import Upstream
-from labapps.names import address
+from labapps.member.names import address
 
 __all__ = ["Backend", "Backends"]
 
@@ -61,8 +62,8 @@ class Backend:
                 return upstream, True
         loop = asyncio.get_running_loop()
         async with asyncio.timeout(2.0):
-            ip = await address(self.host)
-            _, upstream = await loop.create_connection(Upstream, ip, self.port)
+            ip, port = await address(self.host, self.port)
+            _, upstream = await loop.create_connection(Upstream, ip, port)
         return upstream, False
 
     def release(self, upstream: Upstream) -> None:
@@ -127,8 +128,8 @@ class Backends:
         """Ask one server how it is."""
         try:
             async with asyncio.timeout(2.0):
-                ip = await address(backend.host)
-                reader, writer = await asyncio.open_connection(ip, backend.port)
+                ip, port = await address(backend.host, backend.port)
+                reader, writer = await asyncio.open_connection(ip, port)
                 try:
                     writer.write(CHECK % backend.host.encode())
                     status = (await reader.readline()).split(b" ", 2)
@@ -136,6 +137,9 @@ class Backends:
                 finally:
                     writer.close()
         except (OSError, TimeoutError) as error:
+            if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
+                log.error("%s could not be checked: %s", backend.host, error)
+                return
             backend.mark(False, f"{type(error).__name__}: {error}".rstrip(": "))
             return
         ok = len(status) > 1 and status[1] == b"200"

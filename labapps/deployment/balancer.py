@@ -1,6 +1,8 @@
-"""A small HTTP load balancer for where haproxy is not installed.
+"""A small HTTP load balancer in Python, for laptops: it needs no program beside the environment.
 
-Least connections, health checks, sticky nothing. A request is read whole before it is sent on, so
+Least connections, health checks, no sticky sessions. It runs in one process on one core, speaks
+HTTP/1.1 without TLS or upgrades and keeps a request in memory: a site with more load sets
+BALANCER=haproxy. A request is read whole before it is sent on, so
 it can be asked again elsewhere when a server goes away before its first byte of answer:
 predictions may be asked twice. Nothing is asked again once an answer has begun.
 """
@@ -9,6 +11,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
+import logging
 import time
 from typing import cast
 
@@ -17,10 +21,14 @@ import orjson
 
 from labapps.deployment.backends import Backend, Backends
 from labapps.deployment.upstream import Upstream
+from labapps.web.crowd import HEAD_SECONDS, RESERVED, Crowd, raise_limit
 
 __all__ = ["Balancer"]
 
+log = logging.getLogger(__name__)
 HOP = {b"connection", b"keep-alive", b"transfer-encoding", b"expect", b"content-length", b"te"}
+OURS = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL)
+"""What keeps this process from connecting, whatever the server is like."""
 PHRASES = {400: b"Bad Request", 413: b"Content Too Large", 502: b"Bad Gateway"}
 PHRASES |= {503: b"Service Unavailable", 504: b"Gateway Timeout"}
 
@@ -32,6 +40,8 @@ class Balancer:
         self.backends, self.limit, self.patience = backends, limit, patience
         self.timeout = 120.0
         self.fronts: set[Front] = set()
+        # Each client may need one more descriptor, for its server.
+        self.crowd = Crowd(max(16, (raise_limit() - RESERVED) // 2))
         self.retries = 0
         self.answers: dict[int, int] = {}
         self.draining = False
@@ -72,6 +82,9 @@ class Balancer:
             outcome = await self._ask(backend, front, data, head, last)
             if outcome == "done":
                 return
+            if outcome == "full":
+                front.refuse(503, "The load balancer has too many open connections; try again.")
+                return
             if outcome in ("broken", "gone"):
                 front.abort()
                 return
@@ -110,6 +123,9 @@ class Balancer:
                 backend.release(upstream)
             return outcome
         except (OSError, TimeoutError) as error:
+            if isinstance(error, OSError) and error.errno in OURS:
+                log.error("no connection to %s: %s", backend.host, error)
+                return "full"
             backend.failures += 1
             backend.mark(False, f"{type(error).__name__}: {error}")
             self.backends.changed.set()
@@ -135,11 +151,14 @@ class Front(asyncio.Protocol):
         self.task: asyncio.Task[None] | None = None
         self.busy = False
         self.rejected = False
+        self.head_timer: asyncio.TimerHandle | None = None
         self.peer = ""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)
         self.balancer.fronts.add(self)
+        self.balancer.crowd.enter(self)
+        self._expect_head()
         peer = self.transport.get_extra_info("peername")
         self.peer = peer[0] if peer else ""
         self.task = asyncio.get_running_loop().create_task(self._serve())
@@ -147,6 +166,8 @@ class Front(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self.transport = None
         self.balancer.fronts.discard(self)
+        self.balancer.crowd.leave(self)
+        self._stop_timer()
         if self.upstream is not None:
             self.upstream.close()  # the client is gone: its server need not go on
         self.requests.put_nowait(None)
@@ -164,7 +185,27 @@ class Front(asyncio.Protocol):
             if not self.rejected:
                 self._reject(400, f"The request is not HTTP/1.1: {error}.")
 
+    def _expect_head(self) -> None:
+        if self.head_timer is None:
+            loop = asyncio.get_running_loop()
+            self.head_timer = loop.call_later(HEAD_SECONDS, self.give_up)
+
+    def _stop_timer(self) -> None:
+        if self.head_timer is not None:
+            self.head_timer.cancel()
+            self.head_timer = None
+
+    def give_up(self) -> None:
+        """Close the connection: no request is under way on it."""
+        if self.transport is not None:
+            self.transport.abort()
+
+    def on_headers_complete(self) -> None:
+        self._stop_timer()
+        self.balancer.crowd.busy(self)
+
     def on_message_begin(self) -> None:
+        self._expect_head()
         self.url = b""
         self.headers: list[tuple[bytes, bytes]] = []
         self.body: list[bytes] = []
@@ -210,6 +251,8 @@ class Front(asyncio.Protocol):
             self.busy = False
             if self.transport is None:
                 return
+            if self.requests.empty():
+                self.balancer.crowd.rest(self)
             if not keep or self.balancer.draining:
                 self.transport.close()
                 return

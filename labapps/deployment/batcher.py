@@ -18,10 +18,10 @@ from typing import Any, cast
 
 import orjson
 
-from labapps.asgi import Problem
 from labapps.deployment import frames
 from labapps.deployment.spec import ModelSpec, SpecError
-from labapps.forks import Child, ForkError, Zygote
+from labapps.forks.client import Child, ForkError, Zygote
+from labapps.web.asgi import Problem
 
 __all__ = ["Batcher"]
 
@@ -85,6 +85,9 @@ class Batcher(asyncio.Protocol):
             "scoring": spec.scoring if spec.contract == "functions" else "",
             "features": list(spec.features),
             "mappings": self.mappings,
+            "registered": spec.registered,
+            "options": spec.options(),
+            "digests": list(spec.digests),
         }
         self.greeting = loop.create_future()
         self.buffer.clear()

@@ -1,4 +1,4 @@
-"""Load a model file and ask it for predictions: skops, ONNX, XGBoost's own, and pickles.
+"""Load a model and ask it for predictions: skops, ONNX, XGBoost's own, pickles, and pyfunc.
 
 Runs in the worker process of one model, never in the server. A model is asked with a matrix of
 numbers, or with a table when it has columns of text.
@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import importlib
 import json
+import os
 import pickle
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
+
+from labapps.deployment import foreign
 
 __all__ = ["PICKLE_NOTE", "LoadError", "Model", "load"]
 
@@ -39,9 +42,29 @@ class Model:
     note: str = ""
 
 
-def load(path: str, kind: str, features: Sequence[str] = ()) -> Model:
-    """Load the file; the given feature names win over those the file knows."""
-    loaders = {"skops": _skops, "onnx": _onnx, "xgboost": _xgboost, "pickle": _pickle}
+def load(
+    path: str,
+    kind: str,
+    features: Sequence[str] = (),
+    *,
+    trusted: Sequence[str] = (),
+    booster: str = "",
+    columns: Sequence[str] = (),
+    environment: str = "",
+) -> Model:
+    """Load the file; the given feature names win over those the file knows.
+
+    `trusted` names types of a skops file beyond scikit-learn's and XGBoost's, `booster` the class
+    of XGBoost that reads the file, `columns` the features of a file that names none,
+    `environment` the one that a pyfunc model runs in.
+    """
+    loaders: dict[str, Callable[[str], Model]] = {
+        "skops": lambda path: _skops(path, trusted),
+        "onnx": _onnx,
+        "xgboost": lambda path: _xgboost(path, booster),
+        "pickle": _pickle,
+        "pyfunc": lambda path: _pyfunc(path, environment),
+    }
     try:
         model = loaders[kind](path)
     except LoadError:
@@ -50,31 +73,29 @@ def load(path: str, kind: str, features: Sequence[str] = ()) -> Model:
         raise LoadError(
             f"{path.rpartition('/')[2]} cannot be loaded as {kind}: {type(error).__name__}: {error}"
         ) from error
-    if not features:
-        return model
-    if model.width is not None and model.width != len(features):
+    if features and model.width not in (None, len(features)):
         raise LoadError(
             f"The ConfigMap names {len(features)} features; the model takes {model.width}."
         )
-    return Model(
-        model.predict,
-        tuple(features),
-        len(features),
-        model.wants_frame,
-        model.takes_missing,
-        model.note,
-    )
+    names = features or model.features
+    if not names and model.width in (None, len(columns)):
+        names = columns
+    if not names:
+        return model
+    return replace(model, features=tuple(names), width=len(names))
 
 
-def _skops(path: str) -> Model:
+def _skops(path: str, trusted: Sequence[str] = ()) -> Model:
     io = importlib.import_module("skops.io")
-    foreign = [name for name in io.get_untrusted_types(file=path) if not _is_known(name)]
+    named = io.get_untrusted_types(file=path)
+    foreign = [name for name in named if not _is_known(name) and name not in trusted]
     if foreign:
         raise LoadError(
             "The skops file holds types of neither scikit-learn nor XGBoost: "
-            f"{', '.join(sorted(foreign))}. Save the model without them, or use ONNX."
+            f"{', '.join(sorted(foreign))}. Save the model without them, use ONNX, or name those "
+            "you trust in the ConfigMap's key trusted-types."
         )
-    return _estimator(io.load(path, trusted=io.get_untrusted_types(file=path)))
+    return _estimator(io.load(path, trusted=named))
 
 
 def _is_known(name: str) -> bool:
@@ -105,8 +126,24 @@ def _pickle(path: str) -> Model:
     return _estimator(found, note)
 
 
-def _xgboost(path: str) -> Model:
-    booster = importlib.import_module("xgboost").Booster()
+def _pyfunc(path: str, environment: str) -> Model:
+    """Load the model whose MLmodel this is in a process of another environment."""
+    try:
+        found = foreign.Foreign(foreign.interpreter(environment), os.path.dirname(path))
+    except foreign.ForeignError as error:
+        raise LoadError(
+            f"The model cannot be loaded in an environment of its own: {error}"
+        ) from error
+    return Model(found.predict, found.features, found.width, wants_frame=bool(found.features))
+
+
+def _xgboost(path: str, kind: str = "") -> Model:
+    xgboost = importlib.import_module("xgboost")
+    if kind:  # a classifier answers classes, where its booster answers probabilities
+        estimator = getattr(xgboost, kind)()
+        estimator.load_model(path)
+        return _estimator(estimator)
+    booster = xgboost.Booster()
     booster.load_model(path)
     return _booster(booster)
 

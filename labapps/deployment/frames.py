@@ -10,11 +10,24 @@ import socket
 import struct
 from collections.abc import Sequence
 
-__all__ = ["INVOCATIONS", "PANDAS_SPLIT", "PREDICT", "pack", "receive", "unpack"]
+__all__ = ["CSV", "INVOCATIONS", "OLD", "PREDICT", "invocation", "pack", "receive", "unpack"]
 
-PREDICT, INVOCATIONS, PANDAS_SPLIT = 1, 2, 3
+PREDICT, INVOCATIONS, OLD, CSV = 1, 2, 3, 4
+"""What a body is: the published form, MLflow's, that of MLflow 1.x by its content type, CSV."""
 HEAD = struct.Struct(">II")
 PART = struct.Struct(">HI")
+
+
+def invocation(content_type: str) -> int:
+    """Return what the body of a request to /invocations is, by its content type.
+
+    >>> invocation("application/json; format=pandas-split") == OLD, invocation("text/csv") == CSV
+    (True, True)
+    """
+    kind, _, parameters = content_type.lower().partition(";")
+    if kind.strip() == "text/csv":
+        return CSV
+    return OLD if "format=pandas-" in parameters.replace(" ", "") else INVOCATIONS
 
 
 def pack(parts: Sequence[tuple[int, bytes]]) -> bytes:

@@ -1,16 +1,20 @@
-"""Balance with haproxy, where it is installed: its configuration, and its life."""
+"""Balance with haproxy, where BALANCER=haproxy: its configuration, and its life."""
 
 from __future__ import annotations
 
 import asyncio
+import csv
 import json
 import logging
 import os
 import signal
 from collections.abc import Sequence
+from contextlib import closing
+from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 
-from labapps.programs import Program
+from labapps.member.programs import Program
+from labapps.web.crowd import RESERVED, raise_limit
 
 __all__ = ["Haproxy", "render"]
 
@@ -27,6 +31,7 @@ def render(
     front: int,
     stats: int,
     limit: int,
+    connections: int = 2048,
 ) -> str:
     """Return the configuration for servers given as (name, address:port).
 
@@ -36,7 +41,7 @@ def render(
     too_long = json.dumps({"error": TOO_LONG.format(limit=limit)})
     lines = [
         "global",
-        "    maxconn 2048",
+        f"    maxconn {connections}",
         "    tune.bufsize 65536",  # a request that fits can be sent again
         "    hard-stop-after 60s",
         "defaults",
@@ -44,6 +49,8 @@ def render(
         "    timeout connect 2s",
         "    timeout check 3s",
         "    timeout client 75s",
+        "    timeout http-request 30s",  # the head of a request
+        "    timeout http-keep-alive 15s",
         "    timeout server 120s",
         "    timeout queue 5s",
         "    retries 3",
@@ -91,6 +98,8 @@ class Haproxy:
             front=self.front,
             stats=self.stats,
             limit=self.limit,
+            # Two descriptors for each, and some of its own.
+            connections=min(10_000, (raise_limit() - RESERVED) // 2),
         )
         if text == self.text:
             return
@@ -110,14 +119,42 @@ class Haproxy:
         while not await self._listens():
             await asyncio.sleep(0.05)
 
-    async def _listens(self) -> bool:
-        host = "127.0.0.1" if self.listen == "0.0.0.0" else self.listen
+    async def finds_a_server(self) -> bool:
+        """Tell whether haproxy's own check has found a server that is ready.
+
+        It checks in its own rhythm: a server that others have seen ready a moment ago gets nothing
+        yet, and the caller a 503.
+        """
         try:
-            _, writer = await asyncio.open_connection(host, self.front)
+            text = await asyncio.to_thread(self._statistics)
+        except (OSError, HTTPException):
+            return False
+        rows = csv.DictReader(text.lstrip("# ").splitlines())
+        # Until its first check a server counts as up; "* " stands before a check under way.
+        return any(
+            row["pxname"] == "servers"
+            and row["svname"] != "BACKEND"
+            and row["status"].startswith("UP")
+            and row["check_status"].removeprefix("* ") == "L7OK"
+            for row in rows
+        )
+
+    def _statistics(self) -> str:
+        with closing(HTTPConnection(self._host, self.stats, timeout=5)) as connection:
+            connection.request("GET", "/;csv")
+            return connection.getresponse().read().decode()
+
+    async def _listens(self) -> bool:
+        try:
+            _, writer = await asyncio.open_connection(self._host, self.front)
         except OSError:
             return False
         writer.close()
         return True
+
+    @property
+    def _host(self) -> str:
+        return "127.0.0.1" if self.listen == "0.0.0.0" else self.listen
 
     async def stop(self) -> None:
         """Finish what is under way, then end."""

@@ -1,4 +1,8 @@
-"""The role LoadBalancer: 32700 spreads requests over the RESTServers, 8081 shows how."""
+"""The role LoadBalancer: 32700 spreads requests over the RESTServers, 8081 shows how.
+
+BALANCER chooses between the balancer of `balancer.py`, which every laptop runs, and haproxy, which
+the container image sets. A program that happens to be installed chooses nothing.
+"""
 
 from __future__ import annotations
 
@@ -8,42 +12,47 @@ import html
 import logging
 import os
 import shutil
+import sys
 import time
+from collections.abc import Mapping
 from typing import Any
 
-from labapps import applied
-from labapps.asgi import Problem, Reply, Request
-from labapps.configmeta import CONFIGMETA, Configmeta, follow
 from labapps.deployment.backends import Backends
 from labapps.deployment.balancer import Balancer
 from labapps.deployment.haproxy import Haproxy
-from labapps.names import address
-from labapps.place import Place
-from labapps.server import bind, reply_with, serve
+from labapps.member import applied
+from labapps.member.configmeta import CONFIGMETA, Configmeta, follow
+from labapps.member.names import address
+from labapps.member.place import Place
+from labapps.web.asgi import Problem, Reply, Request
+from labapps.web.server import bind, reply_with, serve
 
-__all__ = ["run"]
+__all__ = ["choose", "run"]
 
 log = logging.getLogger(__name__)
+OWN, HAPROXY = "own", "haproxy"
 FRONT, API, STATS = 32700, 10001, 8081
 SERVER_PORT = 10001
 
 
 async def run(place: Place, meta: Configmeta) -> None:
-    """Balance until SIGTERM, with haproxy where it is installed."""
+    """Balance until SIGTERM."""
     backends = Backends(SERVER_PORT)
     limit = int(os.environ.get("BODY_LIMIT", 16 << 20))
-    program = shutil.which("haproxy") if os.environ.get("BALANCER", "") != "own" else None
+    program = choose(os.environ)
     folder = place.path("/run/labapps")
-    haproxy = Haproxy(program, folder, place.listen, FRONT, STATS, limit) if program else None
+    front, stats = place.port(FRONT), place.port(STATS)
+    haproxy = Haproxy(program, folder, place.listen, front, stats, limit) if program else None
     balancer = Balancer(backends, limit=limit)
     if haproxy is None:
-        await balancer.start(place.listen, FRONT)
+        await balancer.start(place.listen, place.port(FRONT))
     tasks = [
         asyncio.create_task(backends.watch()),
         asyncio.create_task(_follow(place, backends, haproxy)),
     ]
     status = Status(balancer)
-    sockets = bind(place.listen, [API, STATS] if haproxy is None else [API])
+    own = [API, STATS] if haproxy is None else [API]
+    sockets = bind(place.listen, map(place.port, own))
     try:
         await serve(reply_with(status.handle), sockets, grace=2)
         await (balancer.drain() if haproxy is None else haproxy.stop())
@@ -54,35 +63,58 @@ async def run(place: Place, meta: Configmeta) -> None:
                 await task
 
 
+def choose(environment: Mapping[str, str]) -> str | None:
+    """Return the path of haproxy when BALANCER names it, None for the balancer of our own."""
+    chosen = environment.get("BALANCER", OWN)
+    if chosen == OWN:
+        return None
+    if chosen != HAPROXY:
+        sys.exit(f"Expected BALANCER to be {OWN} or {HAPROXY}; found {chosen!r}.")
+    program = shutil.which(HAPROXY, path=environment.get("PATH"))
+    if program is None:
+        sys.exit(
+            f"Expected the program {HAPROXY} on the PATH, because BALANCER={HAPROXY}; found none. "
+            f"Install it in the image (labapps/Containerfile does), or set BALANCER={OWN}."
+        )
+    return program
+
+
 async def _follow(place: Place, backends: Backends, haproxy: Haproxy | None) -> None:
     async for meta in follow(place.path(CONFIGMETA)):
         hosts = [member.host for member in meta.members("RESTServer")]
         backends.replace(hosts)
         backends.changed.set()
         if haproxy is not None:
-            found = [(h.partition(".")[0], f"{await _address(h)}:{SERVER_PORT}") for h in hosts]
+            found = [(h.partition(".")[0], await _address(h)) for h in hosts]
             await haproxy.serve([(f"{name}-{n}", at) for n, (name, at) in enumerate(found)])
         if backends.all:
-            await _first_up(backends)
+            await _first_up(backends, haproxy)
         applied.report(place, meta.digest)
 
 
 async def _address(host: str, patience: float = 60.0) -> str:
-    """Return the address of a server, which may have to get one yet."""
+    """Return the address and port of a server, which may have to get one yet."""
     deadline = time.monotonic() + patience
     while True:
         try:
-            return await address(host)
+            ip, port = await address(host, SERVER_PORT)
+            return f"{ip}:{port}"
         except OSError:
             if time.monotonic() > deadline:
                 raise
             await asyncio.sleep(0.1)
 
 
-async def _first_up(backends: Backends, patience: float = 60.0) -> None:
+async def _first_up(backends: Backends, haproxy: Haproxy | None, patience: float = 60.0) -> None:
     """Wait for one healthy server: before that, "configured" would be a promise we break."""
     deadline = time.monotonic() + patience
-    while time.monotonic() < deadline and not any(b.up for b in backends.all.values()):
+    while time.monotonic() < deadline:
+        if haproxy is not None:
+            ready = await haproxy.finds_a_server()
+        else:
+            ready = any(b.up for b in backends.all.values())
+        if ready:
+            return
         await asyncio.sleep(0.05)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from labapps import openapi
+from labapps.web import openapi
 
 __all__ = ["document", "page"]
 
@@ -108,9 +108,9 @@ def _invocations() -> dict[str, Any]:
     example = {"dataframe_split": {"columns": ["feature"], "data": [[1.0]]}}
     return _operation(
         "Predict in MLflow's form",
-        "One of dataframe_split, dataframe_records, instances, inputs; with content type "
-        "application/json; format=pandas-split the body is columns and data alone, as in "
-        "MLflow 1.x, and the answer a bare list.",
+        "One of dataframe_split, dataframe_records, instances, inputs, or CSV with its names. "
+        "The forms of MLflow 1.x (columns and data alone, a list of records, a list of rows) are "
+        "answered as there, with a bare list.",
         {"type": "object"},
         example,
     )

@@ -15,13 +15,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from labapps.asgi import Problem
-from labapps.configmeta import Configmeta
 from labapps.deployment.batcher import Batcher
+from labapps.deployment.registered import Registered, address
 from labapps.deployment.scripts import ScriptPool
 from labapps.deployment.spec import ModelSpec, SpecError, read_spec
-from labapps.forks import ForkError, Zygote
-from labapps.place import Place
+from labapps.forks.client import ForkError, Zygote
+from labapps.member.configmeta import Configmeta
+from labapps.member.place import Place
+from labapps.web.asgi import Problem
 
 __all__ = ["Registry", "Served", "Settings"]
 
@@ -75,13 +76,18 @@ class Slot:
 class Registry:
     """Every model of this RESTServer."""
 
-    def __init__(self, place: Place, zygote: Zygote, settings: Settings) -> None:
+    def __init__(
+        self, place: Place, zygote: Zygote, settings: Settings, registered: Registered
+    ) -> None:
         self.place, self.zygote, self.settings = place, zygote, settings
+        self.registered = registered
         self.slots: dict[str, Slot] = {}
         self.index: dict[tuple[str, str], Served] = {}
         self.loading: dict[tuple[str, str], asyncio.Event] = {}
         self.applied = asyncio.Event()
         self.closing: set[asyncio.Task[None]] = set()
+        self.meta: Configmeta | None = None
+        self._one = asyncio.Lock()
         self.on_batch: Callable[[str, int], None] = lambda label, size: None
         self.on_restart: Callable[[str], None] = lambda label: None
         self.on_complaint: Callable[[str, str], None] = lambda configmap, text: None
@@ -117,6 +123,20 @@ class Registry:
 
     async def apply(self, meta: Configmeta) -> list[str]:
         """Serve what the configmeta wants; return what is wrong with it."""
+        async with self._one:
+            self.meta = meta
+            return await self._apply(meta)
+
+    async def follow(self) -> None:
+        """Serve what the aliases of a model registry mean, whenever one moves, for ever."""
+        while True:
+            if await self.registered.moved():
+                async with self._one:
+                    if self.meta is not None:
+                        await self._apply(self.meta)
+
+    async def _apply(self, meta: Configmeta) -> list[str]:
+        await self.registered.connect(meta)
         wanted: dict[str, ModelSpec] = {}
         owners: dict[tuple[str, str], str] = {}
         present: set[str] = set()
@@ -127,7 +147,11 @@ class Registry:
             data = configmap.get("data") or {}
             slot.wanted = f"{data.get('name')}/{data.get('model-version')}"
             try:
-                spec = await asyncio.to_thread(read_spec, configmap, self.place)
+                if data.get("model-uri"):
+                    slot.wanted = "/".join(address(configmap))
+                    spec = await self.registered.spec(configmap, meta)
+                else:
+                    spec = await asyncio.to_thread(read_spec, configmap, self.place)
                 other = owners.setdefault(spec.key, title)
                 if other != title:
                     raise SpecError(
@@ -181,9 +205,11 @@ class Registry:
                             del self.index[gone.spec.key]
                         self._close(gone.backend)
                 note = str(backend.about.get("note") or "")
+                version = f" is version {spec.registered} and" if spec.registered else ""
                 log.info(
-                    "%s serves in %.2f s (%s, %s)%s",
+                    "%s%s serves in %.2f s (%s, %s)%s",
                     spec.label,
+                    version,
                     slot.served.seconds,
                     spec.format,
                     spec.contract,
@@ -240,6 +266,7 @@ class Registry:
         """End every worker."""
         for title in list(self.slots):
             self._remove(title)
+        await self.registered.close()
         await asyncio.gather(*self.closing, return_exceptions=True)
 
     def describe(self) -> list[dict[str, Any]]:
@@ -263,5 +290,7 @@ class Registry:
                     "load_seconds": slot.served.seconds,
                     "predict": f"/{spec.name}/{spec.version}/predict",
                 }
+                if spec.uri:
+                    line |= {"uri": spec.uri, "registered": spec.registered, "sha256": spec.digest}
             lines.append(line)
         return lines

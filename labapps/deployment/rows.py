@@ -1,8 +1,8 @@
 """Read the rows of a request: every accepted form ends as a list of rows, or as a Problem.
 
 Published form: `{"use_scoring": true, "scoring_args": {…}}` (an object, or a list of them).
-MLflow forms: dataframe_split, dataframe_records, instances, inputs, and the bare
-`{"columns": …, "data": …}` that MLflow 1.x called pandas-split.
+MLflow forms: dataframe_split, dataframe_records, instances, inputs, CSV, and what MLflow 1.x took
+(`labdata.payload` converts it).
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from typing import Any
 
 import orjson
 
-from labapps.asgi import Problem
+from labapps.web.asgi import Problem
+from labdata import payload
 
 __all__ = [
     "EXAMPLE",
@@ -28,22 +29,25 @@ __all__ = [
 ]
 
 EXAMPLE = {"use_scoring": True, "scoring_args": {"feature": 1.0}}
-FORMS = ("dataframe_split", "dataframe_records", "instances", "inputs")
 MAX_ROWS = 100_000
 
 
 def parse(body: bytes) -> dict[str, Any]:
     """Parse a body that must be a JSON object."""
+    found = _json(body)
+    if not isinstance(found, dict):
+        raise Problem(400, f"Expected a JSON object; found {_kind(found)}.", expected=EXAMPLE)
+    return found
+
+
+def _json(body: bytes) -> Any:
     try:
-        found = orjson.loads(body)
+        return orjson.loads(body)
     except orjson.JSONDecodeError as error:
         hint = ""
         if b"NaN" in body or b"Infinity" in body:
             hint = " NaN and Infinity are not JSON: send null for a missing value."
         raise Problem(400, f"The body is not JSON: {error}.{hint}", expected=EXAMPLE) from error
-    if not isinstance(found, dict):
-        raise Problem(400, f"Expected a JSON object; found {_kind(found)}.", expected=EXAMPLE)
-    return found
 
 
 def uses_scoring(document: dict[str, Any]) -> bool:
@@ -73,29 +77,37 @@ def rows_of_predict(document: dict[str, Any]) -> list[Any]:
     )
 
 
-def rows_of_invocation(document: dict[str, Any]) -> list[Any]:
-    """Return the rows of a request in one of MLflow's forms."""
-    given = [form for form in FORMS if form in document]
-    if not given and {"columns", "data"} <= document.keys():
-        return _split(document)
-    if len(given) != 1:
+def rows_of_invocation(body: bytes, is_csv: bool = False) -> tuple[list[Any], bool]:
+    """Return the rows of a request in one of MLflow's forms, and whether it is one of 1.x."""
+    try:
+        if is_csv:
+            return _rows(payload.of_csv(body.decode())), False
+        document = _json(body)
+        return _rows(payload.convert(document)), payload.is_old(document)
+    except UnicodeDecodeError as error:
+        raise Problem(400, f"Expected CSV in UTF-8; {error}.", expected="a,b\n1,2") from error
+    except payload.PayloadError as error:
         raise Problem(
-            400,
-            f"Expected exactly one of {', '.join(FORMS)}; found {_keys(document)}.",
-            expected={"dataframe_records": [{"feature": 1.0}]},
-        )
-    value = document[given[0]]
-    if given[0] == "dataframe_split":
+            400, str(error), expected={"dataframe_records": [{"feature": 1.0}]}
+        ) from error
+
+
+def _rows(document: dict[str, Any]) -> list[Any]:
+    (form,) = (form for form in payload.FORMS if form in document)
+    value = document[form]
+    if form == "dataframe_split":
         if not isinstance(value, dict) or "data" not in value:
             raise Problem(422, "Expected dataframe_split to hold columns and data.")
         return _split(value)
     if isinstance(value, dict):  # inputs/instances as columns: {"a": [1, 2], "b": [3, 4]}
         columns = list(value.values())
+        if not columns or columns[0] == []:
+            raise Problem(422, f"Expected {form} to have columns with values; found none.")
         if not all(isinstance(c, list) and len(c) == len(columns[0]) for c in columns):
-            raise Problem(422, f"Expected the columns of {given[0]} to be lists of one length.")
+            raise Problem(422, f"Expected the columns of {form} to be lists of one length.")
         return [dict(zip(value, row, strict=True)) for row in zip(*columns, strict=True)]
     if not isinstance(value, list) or not value:
-        raise Problem(422, f"Expected {given[0]} to be a list of rows; found {_kind(value)}.")
+        raise Problem(422, f"Expected {form} to be a list of rows; found {_kind(value)}.")
     return value if isinstance(value[0], dict | list) else [value]
 
 
@@ -106,7 +118,10 @@ def _split(value: dict[str, Any]) -> list[Any]:
     if columns is None:
         return data
     if not isinstance(columns, list) or any(len(r) != len(columns) for r in data):
-        raise Problem(422, f"Expected each row of data to have {len(columns)} values.")
+        count = len(columns) if isinstance(columns, list) else "as many"
+        raise Problem(422, f"Expected each row of data to have {count} values as columns.")
+    if not payload.are_names(columns):  # two columns of one name cannot be told apart by it
+        return data
     return [dict(zip(columns, row, strict=True)) for row in data]
 
 

@@ -13,9 +13,9 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-from labapps import source
 from labapps.deployment import formats
-from labapps.script import execute, take_output
+from labapps.forks import source
+from labapps.forks.script import execute, take_output
 
 __all__ = ["run_once"]
 

@@ -20,10 +20,10 @@ from typing import Any
 
 import orjson
 
-from labapps.asgi import Problem
-from labapps.deployment import formats
-from labapps.deployment.spec import ModelSpec
-from labapps.forks import Child, ForkError, Zygote
+from labapps.deployment import digest, formats
+from labapps.deployment.spec import ModelSpec, SpecError
+from labapps.forks.client import Child, ForkError, Zygote
+from labapps.web.asgi import Problem
 
 __all__ = ["Outcome", "ScriptPool"]
 
@@ -98,7 +98,11 @@ class ScriptPool:
         self.quiet.set()
 
     async def start(self) -> None:
-        """Fork the first runners."""
+        """Fork the first runners; SpecError says that a file is not the registered one."""
+        try:
+            await asyncio.to_thread(digest.verify, self.spec.digests)
+        except (digest.DigestMismatch, OSError) as error:
+            raise SpecError(f"{self.spec.label} does not load: {error}") from error
         await self.zygote.start()
         self.idle.append(await self._fork())
 

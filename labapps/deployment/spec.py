@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from labapps import source
-from labapps.place import PathError, Place
+from labapps.deployment import digest
+from labapps.forks import source
+from labapps.member.place import PathError, Place
 
-__all__ = ["KEYS", "ModelSpec", "SpecError", "read_spec"]
+__all__ = ["NEEDS", "ModelSpec", "SpecError", "names", "read_spec"]
 
-KEYS = ("name", "model-version", "path", "scoring-path", "description", "modelType")
 PICKLES = (".pkl", ".pickle", ".dat", ".joblib", ".sav")
 FORMATS = {".skops": "skops", ".onnx": "onnx", ".json": "xgboost", ".ubj": "xgboost"}
 FORMATS |= dict.fromkeys(PICKLES, "pickle")
@@ -22,6 +22,7 @@ NEEDS = {
     "onnx": ["numpy", "onnxruntime"],
     "xgboost": ["numpy", "xgboost"],
     "pickle": ["sklearn.ensemble", "pickle", "joblib"],
+    "pyfunc": ["numpy", "pandas"],
 }
 
 
@@ -44,6 +45,14 @@ class ModelSpec:
     features: tuple[str, ...]
     needs: tuple[str, ...]
     stamp: tuple[int, ...]
+    uri: str = ""  # of MLflow's registry, and what it meant: version and digest of the files
+    registered: str = ""
+    digest: str = ""
+    trusted: tuple[str, ...] = ()
+    booster: str = ""
+    columns: tuple[str, ...] = ()
+    environment: str = ""  # of a pyfunc model
+    digests: tuple[tuple[str, str], ...] = ()  # files, and what they must be
 
     @property
     def key(self) -> tuple[str, str]:
@@ -52,6 +61,12 @@ class ModelSpec:
     @property
     def label(self) -> str:
         return f"{self.name}/{self.version}"
+
+    def options(self) -> dict[str, Any]:
+        """Return what `formats.load` is told beside path, format and features."""
+        found: dict[str, Any] = {"trusted": self.trusted, "booster": self.booster}
+        found |= {"columns": self.columns, "environment": self.environment}
+        return {key: value for key, value in found.items() if value}
 
 
 def read_spec(configmap: dict[str, Any], place: Place) -> ModelSpec:
@@ -62,8 +77,8 @@ def read_spec(configmap: dict[str, Any], place: Place) -> ModelSpec:
     missing = [k for k in ("name", "model-version", "path") if not data.get(k)]
     if missing:
         raise SpecError(
-            f"ConfigMap {title}: expected the keys name, model-version and path; "
-            f"found no {', '.join(missing)}."
+            f"ConfigMap {title}: expected the keys name, model-version and path, or model-uri "
+            f"(models:/wine@champion); found no {', '.join(missing)}."
         )
     if "/" in name + version:
         raise SpecError(f"ConfigMap {title}: name and model-version become a URL: no '/' in them.")
@@ -90,10 +105,18 @@ def read_spec(configmap: dict[str, Any], place: Place) -> ModelSpec:
         scoring=str(scoring or ""),
         format=kind or "other",
         contract=contract,
-        features=_features(title, data.get("features", "")),
+        features=names(title, "features", data.get("features", "")),
         needs=tuple(needs),
+        trusted=names(title, "trusted-types", data.get("trusted-types", "")),
         stamp=tuple(n for s in stamps for n in (s.st_mtime_ns, s.st_size, s.st_ino)),
+        digests=_digests(data, {"path": model, "scoring-path": scoring}),
     )
+
+
+def _digests(data: dict[str, str], files: dict[str, Path | None]) -> tuple[tuple[str, str], ...]:
+    """Return the files that the ConfigMap names a digest for, each with it."""
+    named = ((str(file), data.get(digest.KEYS[key], "")) for key, file in files.items() if file)
+    return tuple((file, wanted) for file, wanted in named if wanted)
 
 
 def _file(title: str, key: str, path: str, place: Place) -> Path:
@@ -124,13 +147,11 @@ def _contract(title: str, script: Path) -> tuple[str, list[str]]:
         ) from error
 
 
-def _features(title: str, text: str) -> tuple[str, ...]:
-    """Read the optional key `features`: a JSON list, or names with commas between them."""
-    if not text:
-        return ()
+def names(title: str, key: str, text: str) -> tuple[str, ...]:
+    """Read an optional key of names: a JSON list, or names with commas between them."""
     if not text.startswith("["):
         return tuple(part.strip() for part in text.split(",") if part.strip())
     try:
         return tuple(str(name) for name in json.loads(text))
     except ValueError as error:
-        raise SpecError(f"ConfigMap {title}: key features is not a JSON list: {error}") from error
+        raise SpecError(f"ConfigMap {title}: key {key} is not a JSON list: {error}") from error

@@ -9,21 +9,22 @@ import sys
 import urllib.request
 from pathlib import Path
 
-from labapps import applied, log
-from labapps.configmeta import CONFIGMETA, follow
-from labapps.listen import bind
+from labapps.member import applied, log
+from labapps.member.configmeta import CONFIGMETA, follow
+from labapps.member.place import Place
+from labapps.member.programs import Program, until_told
 from labapps.notebook.home import Home
-from labapps.place import Place
-from labapps.programs import Program, stopped
+from labapps.web.listen import bind
 
+PORT = 8000
 CONFIG = Path(__file__).parent / "jupyter_config.py"
 logger = logging.getLogger(__name__)
 
 
-def answers(host: str) -> bool:
+def answers(host: str, port: int) -> bool:
     """Tell whether the server answers."""
     try:
-        urllib.request.urlopen(f"http://{host}:8000/api", timeout=5).close()
+        urllib.request.urlopen(f"http://{host}:{port}/api", timeout=5).close()
     except OSError:
         return False
     return True
@@ -33,7 +34,6 @@ async def run() -> None:
     place = Place.from_env()
     applied.forget(place)
     server: Program | None = None
-    stop = asyncio.create_task(stopped())
 
     async def keep_up() -> None:
         nonlocal server
@@ -43,24 +43,22 @@ async def run() -> None:
             for complaint in complaints:
                 logger.error("%s", complaint)
             if server is None:
-                for free in bind(place.listen, [8000]):
+                for free in bind(place.listen, [place.port(PORT)]):
                     free.close()
                 env = os.environ | home.connections_set(meta) | home.server_environment(meta)
                 command = [sys.executable, "-m", "jupyterlab", f"--config={CONFIG}"]
                 server = Program("jupyterlab", command, env, home.folder)
                 server.start()
             address = "127.0.0.1" if place.listen == "0.0.0.0" else place.listen
-            while not await asyncio.to_thread(answers, address):
+            while not await asyncio.to_thread(answers, address, place.port(PORT)):
                 await asyncio.sleep(0.1)
             applied.report(place, meta.digest, complaints)
 
-    keeper = asyncio.create_task(keep_up())
-    await asyncio.wait([stop, keeper], return_when=asyncio.FIRST_COMPLETED)
-    keeper.cancel()
-    if server is not None:
-        await server.stop()
-    if keeper.done() and not keeper.cancelled() and keeper.exception():
-        raise keeper.exception() or SystemExit(1)
+    async def end() -> None:
+        if server is not None:
+            await server.stop()
+
+    await until_told(keep_up(), end)
 
 
 if __name__ == "__main__":

@@ -9,16 +9,26 @@ import os
 import re
 import secrets
 import shutil
+import sys
 from pathlib import Path
 
-from labapps.configmeta import Configmeta, Secret
-from labapps.connected import spark_environment
-from labapps.place import Place
+from labapps import files
+from labapps.member import login
+from labapps.member.configmeta import Configmeta, Secret
+from labapps.member.connected import mlflow_environment, spark_environment
+from labapps.member.place import Place
 
 __all__ = ["Home"]
 
 log = logging.getLogger(__name__)
 USERNAME = "kubedirector.hpe.com/username"
+# What a new kernel forgets when nothing gives it a value any more.
+DISCONNECTED = (
+    "SPARK_MASTER",
+    "MLFLOW_TRACKING_URI",
+    "MLFLOW_TRACKING_TOKEN",
+    "MLFLOW_TRACKING_SERVER_CERT_PATH",
+)
 STARTUP = Path(__file__).parent / "startup"
 
 
@@ -41,7 +51,7 @@ class Home:
         self._link()
         for script in sorted(STARTUP.glob("*.py")):
             shutil.copyfile(script, self.folder / ".ipython/profile_default/startup" / script.name)
-        self._write(self.environment, json.dumps(self.connections(meta)), 0o600)
+        files.replace(self.environment, json.dumps(self.connections(meta)), 0o600)
         for secret in meta.secrets("source-control"):
             await self._clone(secret)
         return self.complaints
@@ -53,11 +63,27 @@ class Home:
             for name in meta.connected_clusters()
             if meta.config_metadata(name).get("ml_engine")
         ]
-        env: dict[str, str | None] = {"SPARK_MASTER": None}
+        env: dict[str, str | None] = dict.fromkeys(DISCONNECTED)
         env |= spark_environment(meta, self.place, self.folder / ".notebook")
+        env |= mlflow_environment(meta, self.folder / ".notebook")
+        env |= self._platform(meta)
         env["NOTEBOOK_KDCLUSTER"] = meta.cluster
         env["TRAINING_CLUSTERS"] = ",".join(engines)
         return env
+
+    def _platform(self, meta: Configmeta) -> dict[str, str]:
+        """Return where the platform is and who the owner is, as the labs ask for it."""
+        found = login.find(meta)
+        if found is None or not self.owner:
+            return {}
+        ca = self.folder / ".notebook" / "platform-ca.crt"
+        files.replace(ca, found.ca)
+        return {
+            "EZMERAL_URL": found.url,
+            "EZMERAL_CA": str(ca),
+            "EZMERAL_TENANT": found.tenant,
+            "EZMERAL_USER": self.owner,
+        }
 
     def connections_set(self, meta: Configmeta) -> dict[str, str]:
         """Return the connections that have a value."""
@@ -65,7 +91,10 @@ class Home:
 
     def server_environment(self, meta: Configmeta) -> dict[str, str]:
         """Return the environment of the Jupyter server."""
+        programs = str(Path(sys.executable).parent)
         return {
+            "NOTEBOOK_PROGRAMS": programs,  # terminal.bashrc puts them first
+            "PATH": f"{programs}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
             "HOME": str(self.folder),
             "TMPDIR": str(self.folder / "tmp"),
             "KUBECONFIG": str(self.folder / ".kube/config"),
@@ -89,7 +118,7 @@ class Home:
             return os.environ["JUPYTER_TOKEN"]
         path = self.folder / ".notebook" / "token"
         if not path.exists():
-            self._write(path, secrets.token_hex(16), 0o600)
+            files.replace(path, secrets.token_hex(16), 0o600)
             log.info("No token came with the cluster; a new one is in %s", path)
         return path.read_text()
 
@@ -98,7 +127,7 @@ class Home:
         for secret in meta.secrets("kubeconfig"):
             text = secret.data.get("config", "")
             if "apiVersion" in text:
-                self._write(self.folder / ".kube/config", text, 0o600)
+                files.replace(self.folder / ".kube/config", text, 0o600)
                 return
             self.complaints.append(
                 f"Secret {secret.name}: expected a kubeconfig in key config; found none."
@@ -128,12 +157,8 @@ class Home:
             return
         user = secret.data.get("username") or self.owner or "learner"
         email = secret.data.get("email") or f"{user}@example.invalid"
-        helper = f"!cat '{self._credential(secret)}' #"
-        for key, value in (
-            ("user.name", user),
-            ("user.email", email),
-            ("credential.helper", helper),
-        ):
+        own = {"user.name": user, "user.email": email, **self._access(secret)}
+        for key, value in own.items():
             await self._git(secret, ["-C", str(target), "config", key, value])
         link = self.folder / name
         if not link.exists():
@@ -145,15 +170,27 @@ class Home:
         path = self.folder / ".notebook" / f"credential-{name}"
         user = secret.data.get("username", "")
         token = secret.data.get("token") or secret.data.get("password", "")
-        self._write(path, f"username={user}\npassword={token}\n", 0o600)
+        files.replace(path, f"username={user}\npassword={token}\n", 0o600)
         return path
 
+    def _access(self, secret: Secret) -> dict[str, str]:
+        """Return git's settings for the server: who asks, and which certificate to trust."""
+        found = {"credential.helper": f"!cat '{self._credential(secret)}' #"}
+        if secret.data.get("ca.crt"):
+            name = re.sub(r"[^A-Za-z0-9._-]", "-", secret.name)
+            path = self.folder / ".notebook" / f"ca-{name}.crt"
+            files.replace(path, secret.data["ca.crt"])
+            found["http.sslCAInfo"] = str(path)
+        return found
+
     async def _git(self, secret: Secret, arguments: list[str]) -> str:
-        helper = f"!cat '{self._credential(secret)}' #"
         process = await asyncio.create_subprocess_exec(
             "git",
-            "-c",
-            f"credential.helper={helper}",
+            *(
+                word
+                for key, value in self._access(secret).items()
+                for word in ("-c", f"{key}={value}")
+            ),
             *arguments,
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.DEVNULL,
@@ -166,12 +203,6 @@ class Home:
             process.kill()
             return "no answer within 120 s"
         return "" if process.returncode == 0 else err.decode("utf-8", "replace").strip()
-
-    def _write(self, path: Path, text: str, mode: int) -> None:
-        draft = path.with_name(path.name + ".new")
-        with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode), "w") as file:
-            file.write(text)
-        os.replace(draft, path)
 
 
 def owner(meta: Configmeta) -> str:

@@ -7,9 +7,9 @@ from typing import Any
 
 from jupyter_server.auth.identity import PasswordIdentityProvider, User
 
-from labapps import login
-from labapps.configmeta import CONFIGMETA, read
-from labapps.place import Place
+from labapps.member import login
+from labapps.member.configmeta import CONFIGMETA, read
+from labapps.member.place import Place
 
 __all__ = ["OwnerIdentityProvider"]
 

@@ -8,11 +8,12 @@ import os
 import sys
 from pathlib import Path
 
-from labapps import applied, java, log
-from labapps.configmeta import CONFIGMETA, Configmeta, follow
-from labapps.place import Place
-from labapps.programs import Program, stopped
+from labapps.member import applied, log
+from labapps.member.configmeta import CONFIGMETA, Configmeta, follow
+from labapps.member.place import Place
+from labapps.member.programs import Program, until_told
 from labapps.spark import daemons, executor
+from labspark.java import java_home
 
 EVENTS = "spark-events"
 PORTS = {"master": (7077, 8080, 18080), "worker": (8081,)}
@@ -23,7 +24,7 @@ def plan(place: Place, meta: Configmeta) -> list[daemons.Daemon]:
     """Return the daemons of this pod's role."""
     state = place.path("/var/lib/spark")
     state.mkdir(parents=True, exist_ok=True)
-    home = java.java_home(state)
+    home = java_home(state)
     config = Path(__file__).parent / "log4j2.properties"
     if meta.role == "master":
         events = place.repository / EVENTS
@@ -64,7 +65,6 @@ async def run() -> None:
     place = Place.from_env()
     applied.forget(place)
     programs: list[Program] = []
-    stop = asyncio.create_task(stopped())
 
     async def keep_up() -> None:
         async for meta in follow(place.path(CONFIGMETA)):
@@ -83,13 +83,11 @@ async def run() -> None:
                     await asyncio.sleep(0.1)
             applied.report(place, meta.digest)
 
-    keeper = asyncio.create_task(keep_up())
-    await asyncio.wait([stop, keeper], return_when=asyncio.FIRST_COMPLETED)
-    keeper.cancel()
-    for program in programs:
-        await program.stop()
-    if keeper.done() and not keeper.cancelled() and keeper.exception():
-        raise keeper.exception() or SystemExit(1)
+    async def end() -> None:
+        for program in programs:
+            await program.stop()
+
+    await until_told(keep_up(), end)
 
 
 if __name__ == "__main__":

@@ -11,9 +11,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NoReturn
 
-from labapps import java
-from labapps.place import Place
+from labapps.member.place import Place
 from labapps.spark.daemons import spark_home
+from labspark.java import java_home
 
 __all__ = ["command", "replace_process"]
 
@@ -64,7 +64,7 @@ def replace_process() -> NoReturn:
     place = Place.from_env()
     state = place.path("/tmp/spark")
     state.mkdir(parents=True, exist_ok=True)
-    home, spark = java.java_home(state), spark_home()
+    home, spark = java_home(state), spark_home()
     config = Path(__file__).with_name("log4j2.properties")
     env = os.environ | {"SPARK_HOME": str(spark), "JAVA_HOME": str(home)}
     for name in ("SPARK_CONF_DIR", "SPARK_LOCAL_DIRS"):  # mounted, so below the pod's root

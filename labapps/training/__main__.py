@@ -6,9 +6,9 @@ import asyncio
 import logging
 import sys
 
-from labapps import applied, log
-from labapps.configmeta import CONFIGMETA, follow
-from labapps.place import Place
+from labapps.member import applied, log
+from labapps.member.configmeta import CONFIGMETA, follow
+from labapps.member.place import Place
 from labapps.training import loadbalancer, restserver
 
 ROLES = {"RESTServer": restserver.run, "LoadBalancer": loadbalancer.run}

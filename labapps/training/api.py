@@ -8,24 +8,28 @@ import binascii
 import contextlib
 import hashlib
 import logging
+import re
 import time
 from collections.abc import AsyncIterator
 from typing import Any
 
 import orjson
 
-from labapps import openapi as pages
-from labapps.asgi import Problem, Reply, Request
-from labapps.login import Login
+from labapps.member.login import Login
+from labapps.queue.dispatch import Dispatcher
+from labapps.queue.job import Job
 from labapps.training import openapi, status
-from labapps.training.dispatch import Dispatcher
-from labapps.training.job import EXAMPLE, Job, read_submission
+from labapps.training.submission import EXAMPLE, read_submission
+from labapps.web import openapi as pages
+from labapps.web.asgi import Problem, Reply, Request
 
 __all__ = ["Api"]
 
 log = logging.getLogger(__name__)
 BODY = 4 << 20
 REMEMBER = 600.0
+MOST_PASSWORDS = 1000
+NUMBER = re.compile("[0-9]{1,18}")
 
 
 class Api:
@@ -113,7 +117,8 @@ class Api:
     def newest(self, request: Request) -> Reply:
         self._may_read(request)
         query = request.query
-        count = int(query["limit"]) if query.get("limit", "").isdigit() else 100
+        limit = query.get("limit", "")
+        count = int(limit) if NUMBER.fullmatch(limit) else 100
         jobs = self.dispatcher.store.last(
             min(count, 1000), query.get("user", ""), query.get("status", "")
         )
@@ -127,16 +132,35 @@ class Api:
         if rest == ["logs"]:
             text = records.output(job.id, "stderr").decode("utf-8", "replace")
             return Reply.json({"logs": text})
+        if rest == ["code"]:
+            request.require_token(self.tokens)
+            return Reply.text(self.program(job))
         if rest == ["stream"]:
             kind = b"application/x-ndjson"
             return Reply(200, kind=kind, stream=self.stream(job.id))
         if rest:
-            raise Problem(404, f"A job has no {'/'.join(rest)}.", expected=["logs", "stream"])
+            raise Problem(
+                404, f"A job has no {'/'.join(rest)}.", expected=["code", "logs", "stream"]
+            )
         output = records.output(job.id, "stdout").decode("utf-8", "replace")
         return Reply.json([self.describe(job) | {"output": output}])
 
+    def program(self, job: Job) -> str:
+        """Return the source that the job ran; it is refused when it is not that any more."""
+        try:
+            text = (self.dispatcher.records.of(job.id) / "code.py").read_bytes()
+        except OSError as error:
+            raise Problem(410, f"The program of job {job.id} is gone: {error.strerror}.") from error
+        if job.code_digest and hashlib.sha256(text).hexdigest() != job.code_digest:
+            raise Problem(
+                410,
+                f"The program of job {job.id} was changed after it had been submitted.",
+                expected=f"a code.py with sha256 {job.code_digest}",
+            )
+        return text.decode()
+
     def find(self, number: str) -> Job:
-        job = self.dispatcher.store.get(int(number)) if number.isdigit() else None
+        job = self.dispatcher.store.get(int(number)) if NUMBER.fullmatch(number) else None
         if job is None:
             last = self.dispatcher.store.last(1)
             known = f"1 to {last[0].id}" if last else "none yet"
@@ -153,6 +177,8 @@ class Api:
             "id": job.id,
             "name": job.name,
             "user": job.user,
+            "args": job.args,
+            "code_digest": job.code_digest,
             "status": job.status,
             "reason": job.reason,
             "log_url": f"{self.base}/history/{job.id}/logs",
@@ -195,9 +221,11 @@ class Api:
                 await asyncio.wait_for(changed.wait(), 5.0)
 
     def _may_read(self, request: Request) -> None:
-        """The magics read with `?auth=none`; everybody else bears the token."""
-        if request.query.get("auth") != "none":
-            request.require_token(self.tokens)
+        """Who reads bears the token, also in the published form `?auth=none`.
+
+        Every tenant of the platform reaches this port; only members of this one read its token.
+        """
+        request.require_token(self.tokens)
 
     # -- workers ----------------------------------------------------------------------------
 
@@ -254,7 +282,8 @@ class Api:
         if path in ("stats", "stats.json"):
             return Reply.json(status.describe(self.dispatcher))
         if path == "":
-            return Reply.text(status.page(self.dispatcher), "text/html; charset=utf-8")
+            page = status.page(self.dispatcher, jobs=request.bears(self.tokens))
+            return Reply.text(page, "text/html; charset=utf-8")
         raise Problem(404, f"There is no {request.path} here.", expected=openapi.ROUTES)
 
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import resource
 import sys
 from pathlib import Path
 from typing import Any
 
-from labapps import source
-from labapps.script import execute, take_output
+from labapps.forks import source
+from labapps.forks.script import execute, take_output
 
 __all__ = ["run"]
 
@@ -34,8 +35,18 @@ def run(args: dict[str, Any], fds: list[int]) -> int:
     script = folder / "code.py"
     sys.argv = [str(script), *args["args"]]
     sys.path.insert(0, str(folder))
+    program = script.read_bytes()
+    expected = args["code_digest"]
+    if expected and hashlib.sha256(program).hexdigest() != expected:
+        # The folder lies on the shared repository, and a job may wait for hours.
+        sys.stderr.write(
+            "Expected code.py as it was submitted; found another file in the job's folder. Nothing "
+            "was run: submit the job again.\n"
+        )
+        os.pwrite(result, b"1", 0)
+        return 1
     try:
-        code = source.compile_source(script.read_bytes(), str(script), args["mappings"])
+        code = source.compile_source(program, str(script), args["mappings"])
     except SyntaxError as error:
         sys.stderr.write(f'  File "code.py", line {error.lineno}\nSyntaxError: {error.msg}\n')
         status = 1

@@ -6,15 +6,15 @@ import asyncio
 import contextlib
 import logging
 
-from labapps import applied, login
-from labapps.configmeta import CONFIGMETA, Configmeta, follow
-from labapps.place import Place
-from labapps.server import bind, reply_with, serve
+from labapps.member import applied, login
+from labapps.member.configmeta import CONFIGMETA, Configmeta, follow
+from labapps.member.place import Place
+from labapps.queue.dispatch import Dispatcher
+from labapps.queue.job import Limits
+from labapps.queue.record import Records
+from labapps.queue.store import Store
 from labapps.training.api import Api
-from labapps.training.dispatch import Dispatcher
-from labapps.training.job import Limits
-from labapps.training.record import Records
-from labapps.training.store import Store
+from labapps.web.server import bind, reply_with, serve
 
 __all__ = ["engine_folder", "run"]
 
@@ -34,13 +34,13 @@ async def run(place: Place, meta: Configmeta) -> None:
     records = Records(place.repository / engine_folder(meta))
     if store.is_new and (count := records.restore(store)):
         log.info("%d jobs came back from the project repository", count)
-    dispatcher = Dispatcher(store, records, Limits.from_env())
+    dispatcher = Dispatcher(store, records, Limits.from_env("TRAINING_"))
     api = Api(dispatcher)
     api.base = f"http://{meta.host}:{PORTS[0]}"
     _apply(api, meta)
     tasks = [asyncio.create_task(_follow(place, api)), asyncio.create_task(_look_after(dispatcher))]
     try:
-        await serve(reply_with(api.handle), bind(place.listen, PORTS), grace=2)
+        await serve(reply_with(api.handle), bind(place.listen, map(place.port, PORTS)), grace=2)
     finally:
         for task in tasks:
             task.cancel()

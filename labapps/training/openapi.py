@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from labapps.training.job import EXAMPLE
+from labapps.training.submission import EXAMPLE
 
 __all__ = ["ROUTES", "document"]
 
@@ -12,6 +12,7 @@ ROUTES = [
     "POST /train",
     "GET /history",
     "GET /history/<n>",
+    "GET /history/<n>/code",
     "GET /history/<n>/logs",
     "GET /history/<n>/stream",
     "DELETE /history/<n>",
@@ -47,7 +48,7 @@ SUBMISSION = {
             },
         },
         "env": {"type": "object"},
-        "args": {"type": "array"},
+        "args": {"type": "array", "description": "the program's arguments, sys.argv[1:]"},
         "rerun": {"type": "boolean", "description": "start again when its worker is lost"},
     },
 }
@@ -57,6 +58,8 @@ JOB = {
         "id": {"type": "integer"},
         "name": {"type": "string"},
         "user": {"type": "string"},
+        "args": {"type": "array"},
+        "code_digest": {"type": "string", "description": "sha256 of its program"},
         "status": {"enum": STATES},
         "reason": {"type": "string", "description": "why it failed"},
         "output": {"type": "string", "description": "standard output"},
@@ -127,6 +130,14 @@ def document() -> dict[str, Any]:
                     "summary": "Cancel a job",
                     "security": TOKEN,
                     "responses": {"200": _reply("It", jobs), "404": _reply("No such job")},
+                },
+            },
+            "/history/{n}/code": {
+                "parameters": [NUMBER],
+                "get": {
+                    "summary": "The program it ran, with the sha256 of its record",
+                    "security": TOKEN,
+                    "responses": {"200": {"description": "Python"}, "410": _reply("Gone")},
                 },
             },
             "/history/{n}/logs": {

@@ -8,12 +8,13 @@ import os
 import secrets
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import psutil
 
-from labapps.forks import Child, Zygote
-from labapps.training.job import CANCELLED, FAILED, FINISHED, TIMED_OUT
+from labapps.forks.client import Child, Zygote
+from labapps.queue.job import CANCELLED, FAILED, FINISHED, TIMED_OUT
 
 __all__ = ["JobProcess"]
 
@@ -110,10 +111,20 @@ class JobProcess:
             "args": self.job["args"],
             "memory": self.job["memory"],
             "cpu": self.job["cpu"],
-            "env": self.env
-            | self.job["env"]
-            | {"JOB_ID": str(self.job["id"]), "JOB_MARK": self.mark},
+            "code_digest": self.job["code_digest"],
+            "env": self.env | self.job["env"] | self._identity(),
             "mappings": self.mappings,
+        }
+
+    def _identity(self) -> dict[str, str]:
+        """Return what a job's program may write into its results, so that they can be traced."""
+        folder = Path(self.job["folder"])
+        return {
+            "JOB_ID": str(self.job["id"]),
+            "JOB_USER": self.job["user"],
+            "JOB_CODE_DIGEST": self.job["code_digest"],
+            "JOB_RECORD": "/".join(folder.parts[-3:]),  # jobs/<engine>/<n>, on the repository
+            "JOB_MARK": self.mark,
         }
 
     async def _watch(self, began: float) -> None:

@@ -11,15 +11,15 @@ from typing import Any
 
 import aiohttp
 
-from labapps import applied
-from labapps.asgi import Problem, Reply, Request
-from labapps.configmeta import CONFIGMETA, Configmeta, follow
-from labapps.connected import spark_environment
-from labapps.forks import ForkError, Zygote
-from labapps.place import Place
-from labapps.server import bind, reply_with, serve
-from labapps.training.job import FAILED
+from labapps.forks.client import ForkError, Zygote
+from labapps.member import applied
+from labapps.member.configmeta import CONFIGMETA, Configmeta, follow
+from labapps.member.connected import mlflow_environment, spark_environment
+from labapps.member.place import Place
+from labapps.queue.job import FAILED
 from labapps.training.process import JobProcess
+from labapps.web.asgi import Problem, Reply, Request
+from labapps.web.server import bind, reply_with, serve
 
 __all__ = ["run"]
 
@@ -83,7 +83,7 @@ class Worker:
         self.queue = f"http://{masters[0].host}:{PORT}" if masters else ""
         self.headers = {"X-Auth-Token": next(iter(sorted(meta.tokens())), "")}
         state = self.place.path("/var/lib/training-engine")
-        self.env = spark_environment(meta, self.place, state)
+        self.env = spark_environment(meta, self.place, state) | mlflow_environment(meta, state)
         self.env |= {"PROJECT_REPO": str(self.place.repository), "MPLBACKEND": "Agg"}
 
     async def serve(self) -> None:
@@ -214,7 +214,7 @@ async def run(place: Place, meta: Configmeta) -> None:
     await worker.zygote.start()
     tasks = [asyncio.create_task(_follow(place, worker)), asyncio.create_task(worker.serve())]
     try:
-        await serve(reply_with(worker.handle), bind(place.listen, [PORT]), grace=1)
+        await serve(reply_with(worker.handle), bind(place.listen, [place.port(PORT)]), grace=1)
     finally:
         worker.stopping = True
         await worker.stop()

@@ -6,8 +6,8 @@ import html
 import time
 from typing import Any
 
-from labapps.training import fair
-from labapps.training.dispatch import Dispatcher
+from labapps.queue import fair
+from labapps.queue.dispatch import Dispatcher
 
 __all__ = ["describe", "metrics", "page"]
 
@@ -52,10 +52,10 @@ def metrics(dispatcher: Dispatcher) -> str:
     return "\n".join(lines) + "\n"
 
 
-def page(dispatcher: Dispatcher) -> str:
-    """Render the newest jobs and the workers."""
+def page(dispatcher: Dispatcher, *, jobs: bool) -> str:
+    """Render the workers, and the newest jobs for who may see them."""
     facts = describe(dispatcher)
-    jobs = "".join(
+    rows = "".join(
         _row(
             str(job.id),
             job.user,
@@ -65,8 +65,9 @@ def page(dispatcher: Dispatcher) -> str:
             f"{(job.finished or time.time()) - job.started:.1f} s" if job.started else "",
             job.reason,
         )
-        for job in dispatcher.store.last(50)
+        for job in (dispatcher.store.last(50) if jobs else ())
     )
+    hint = "" if jobs else "<p>Jobs are listed with the token: <code>?X-Auth-Token=…</code></p>"
     workers = "".join(
         _row(w["host"], f"{len(w['jobs'])} of {w['slots']}", w["missing"]) for w in facts["workers"]
     )
@@ -75,7 +76,7 @@ def page(dispatcher: Dispatcher) -> str:
         f"content='2'><title>Training engine</title><style>{STYLE}</style>"
         f"<h1>Training engine</h1><p>{html.escape(str(facts['jobs']))}</p><table>"
         "<tr><th>job<th>user<th>name<th>status<th>submitted (UTC)<th>time<th>reason</tr>"
-        f"{jobs}</table><h2>Workers</h2><table>{workers}</table>"
+        f"{rows}</table>{hint}<h2>Workers</h2><table>{workers}</table>"
         "<p><a href='docs'>Interface</a></p>"
     )
 

@@ -14,7 +14,7 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 TOKEN = "0123456789abcdef0123456789abcdef"
 ROOT = Path(__file__).parents[2]
@@ -31,7 +31,7 @@ def address() -> str:
 
 def eventually(phrase: str, look: Callable[[], Any], deadline: float = 60.0) -> Any:
     """Look until what is seen is true."""
-    end, last = CLOCK() + deadline, None
+    end, last = CLOCK() + deadline * Pod.patience, None
     while CLOCK() < end:
         try:
             last = look()
@@ -47,8 +47,22 @@ def encode(text: str) -> str:
     return base64.b64encode(text.encode()).decode()
 
 
+class Engine(Protocol):
+    """What starts members in containers."""
+
+    def command(self, pod: Pod, env: dict[str, str]) -> list[str]:
+        """Return the command that runs a member until it ends."""
+
+    def send(self, pod: Pod, number: int) -> None:
+        """Send a signal to a member's program."""
+
+
 class Pod:
     """One member: its folder, its address, its process."""
+
+    python = sys.executable
+    patience = 1.0  # how much longer than as processes members may take
+    engine: Engine | None = None  # what starts it in a container: tests/labapps/containers.py
 
     def __init__(self, cluster: Cluster, role: str, number: int) -> None:
         self.cluster, self.role, self.number = cluster, role, number
@@ -59,8 +73,16 @@ class Pod:
         (self.root / "etc/guestconfig").mkdir(parents=True)
 
     def start(self, **env: str) -> Pod:
+        if self.engine is not None:
+            with self.log.open("ab") as log:
+                self.process = subprocess.Popen(
+                    self.engine.command(self, self.cluster.env | env), stdout=log, stderr=log
+                )
+            return self
         surroundings = {
-            k: v for k, v in os.environ.items() if not k.startswith(("POD_", "PROJECT_", "JAVA_"))
+            k: v
+            for k, v in os.environ.items()
+            if not k.startswith(("POD_", "PROJECT_", "JAVA_", "AIRFLOW"))
         }
         surroundings |= {
             "POD_ROOT": str(self.root),
@@ -71,7 +93,7 @@ class Pod:
         }
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", f"labapps.{self.cluster.app}"],
+                [self.python, "-m", f"labapps.{self.cluster.app}"],
                 env=surroundings | self.cluster.env | env,
                 stdout=log,
                 stderr=log,
@@ -84,7 +106,10 @@ class Pod:
         if self.process is None:
             return 0
         if self.process.poll() is None:
-            self.process.send_signal(number)
+            if self.engine is None:
+                self.process.send_signal(number)
+            else:
+                self.engine.send(self, number)
         try:
             code = self.process.wait(30)
         except subprocess.TimeoutExpired:

@@ -12,7 +12,8 @@ import pytest
 
 from labapps.deployment import formats
 from labapps.deployment.answers import Answers
-from labapps.deployment.frames import INVOCATIONS, PANDAS_SPLIT, PREDICT
+from labapps.deployment.frames import CSV, INVOCATIONS, OLD, PREDICT
+from labdata import payload
 from tests.labapps import models
 
 pytestmark = pytest.mark.sandbox
@@ -97,7 +98,13 @@ FORMS = [
     (INVOCATIONS, {"instances": [models.ROW]}),
     (INVOCATIONS, {"instances": [[1.5, 9, 1, 2]]}),
     (INVOCATIONS, {"inputs": {name: [value] for name, value in models.ROW.items()}}),
-    (PANDAS_SPLIT, {"columns": models.FEATURES, "index": [0], "data": [[1.5, 9, 1, 2]]}),
+    (OLD, {"columns": models.FEATURES, "index": [0], "data": [[1.5, 9, 1, 2]]}),
+    (OLD, [models.ROW]),
+    (OLD, {"columns": ["x"] * 4, "data": [[1.5, 9, 1, 2]]}),
+    (INVOCATIONS, {"dataframe_split": {"columns": ["x"] * 4, "data": [[1.5, 9, 1, 2]]}}),
+    (INVOCATIONS, {"columns": models.FEATURES, "data": [[1.5, 9, 1, 2]]}),
+    (INVOCATIONS, [models.ROW]),
+    (INVOCATIONS, [[1.5, 9, 1, 2]]),
 ]
 
 
@@ -108,7 +115,42 @@ def test_invocation_forms_mean_the_same_row(folder: Path, kind: int, body: Any) 
     status, text = answers.answer([(kind, json.dumps(body).encode())])[0]
     found = orjson.loads(text)
     assert status == 200, text
-    assert (found if kind == PANDAS_SPLIT else found["predictions"]) == expected
+    is_old = kind == OLD or payload.is_old(body)
+    assert (found if is_old else found["predictions"]) == expected
+
+
+def test_csv_means_the_same_row_and_is_answered_as_mlflow_does_now(folder: Path) -> None:
+    answers = loaded(folder, "hgb.skops")
+    expected = orjson.loads(answers.answer([predict(models.ROW)])[0][1])["predictions"]
+    body = ",".join(models.FEATURES[::-1]) + "\n2,1,9,1.5\n"
+    assert answers.answer([(CSV, body.encode())]) == [
+        (200, orjson.dumps({"predictions": expected}))
+    ]
+
+
+@pytest.mark.parametrize(
+    ("kind", "body"),
+    [
+        (INVOCATIONS, b'{"inputs": {}}'),
+        (INVOCATIONS, b'{"inputs": {"distance": []}}'),
+        (INVOCATIONS, b'{"inputs": []}'),
+        (INVOCATIONS, b"[]"),
+        (INVOCATIONS, b'{"columns": ["a", "a"], "data": [[1]]}'),
+        (OLD, b'{"columns": ["a"], "data": [[1, 2]]}'),
+        (CSV, b"distance\n"),
+        (CSV, b"\xff"),
+        (INVOCATIONS, b'{"dataframe_split": {"columns": 5, "data": [[1]]}}'),
+    ],
+)
+def test_invocation_without_rows_is_refused_and_the_next_answered(
+    folder: Path, kind: int, body: bytes
+) -> None:
+    (status, text), (after, _) = loaded(folder, "hgb.skops").answer(
+        [(kind, body), predict(models.ROW)]
+    )
+    assert status in (400, 422), text
+    assert "xpected" in orjson.loads(text)["error"]
+    assert after == 200
 
 
 BAD = [

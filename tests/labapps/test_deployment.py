@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
 import http.client
 import json
 import re
 import shutil
 import socket
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
 
 from tests.labapps import models
-from tests.labapps.pods import TOKEN, Cluster, call, eventually, running
+from tests.labapps.pods import TOKEN, Cluster, Pod, call, eventually, running
 
 pytestmark = [pytest.mark.sandbox, pytest.mark.timeout(240)]
 REPOSITORY = "repo://project_repo"
@@ -43,8 +45,10 @@ BROKEN = {"absent", "syntax", "raises", "typed"}
 def engine(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Cluster]:
-    if request.param == "haproxy" and shutil.which("haproxy") is None:
-        pytest.skip("haproxy is not installed here; our own balancer was tested")
+    if Pod.engine is not None and request.param == "own":
+        pytest.skip("the image balances with its haproxy")
+    if request.param == "haproxy" and Pod.engine is None and shutil.which("haproxy") is None:
+        pytest.skip("haproxy is not on this machine; `.ci/run` installs it where it can")
     folder = tmp_path_factory.mktemp("deployment")
     roles = {"LoadBalancer": 1, "RESTServer": 2}
     env = {"PREDICT_TIMEOUT": "2", "SCRIPT_WARM": "1", "BALANCER": request.param}
@@ -279,6 +283,42 @@ def test_broken_successor_leaves_the_old_model_serving(engine: Cluster) -> None:
     assert not any("native" in line for line in engine.settle())
 
 
+@pytest.mark.parametrize(
+    "script", ["", "functions.py", "score.py"], ids=lambda name: name or "none"
+)
+def test_file_replaced_since_it_was_registered_is_not_loaded(engine: Cluster, script: str) -> None:
+    scoring = {"scoring_path": f"{REPOSITORY}/{script}"} if script else {}
+    if script:
+        scoring["scoring_digest"] = sha256(engine.repository / script)
+    file = engine.repository / "traced.pkl"
+    shutil.copy(engine.repository / "hgb.pkl", file)
+    traced = scoring | {"model_digest": "sha256:" + sha256(file)}
+    engine.model("traced", "traced", "1", f"{REPOSITORY}/traced.pkl", **traced)
+    engine.write()
+    assert not any("traced" in line for line in engine.settle())
+    body = {"use_scoring": True, "scoring_args": models.ROW}
+    before = call(url(engine, "traced/1/predict"), body)
+    assert before[0] == 200
+    file.write_bytes(file.read_bytes() + b"more")  # a pickle ends before it: it would load
+    engine.model("traced", "traced", "1", f"{REPOSITORY}/traced.pkl", description="again", **traced)
+    engine.write()
+    complaints = [line for line in engine.settle() if "traced" in line]
+    assert len(complaints) == 2, "each of the two servers has compared"
+    for complaint in complaints:
+        assert (
+            f"expected traced.pkl to have the SHA-256 digest {traced['model_digest']}" in complaint
+        )
+        assert f"found {sha256(file)}" in complaint
+    assert call(url(engine, "traced/1/predict"), body)[1]["output"] == before[1]["output"]
+    engine.disconnect("traced")
+    engine.write()
+    engine.settle()
+
+
+def sha256(file: Path) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest()
+
+
 def test_new_version_answers_beside_the_old_one_and_leaves_when_disconnected(
     engine: Cluster,
 ) -> None:
@@ -305,6 +345,7 @@ def test_two_configmaps_of_one_version_are_told_apart_by_a_complaint(engine: Clu
     engine.settle()
 
 
+@pytest.mark.on_host
 def test_dead_worker_is_replaced_and_its_request_answered(engine: Cluster) -> None:
     pod = engine.pods["RESTServer"][0]
     assert pod.process is not None
@@ -321,3 +362,19 @@ def test_dead_worker_is_replaced_and_its_request_answered(engine: Cluster) -> No
         "scripts to run again",
         lambda: call(f"{base}/published/1/predict", published)[0] == 200,
     )
+
+
+def test_engine_that_can_no_longer_follow_its_configuration_ends(tmp_path: Path) -> None:
+    """It would serve what was right once, and tell nobody."""
+    cluster = Cluster(tmp_path, "deployment", {"RESTServer": 1})
+    with running(cluster):
+        cluster.settle(60)
+        (pod,) = cluster.pods["RESTServer"]
+        kept = pod.root / "run/labapps/applied"
+        kept.unlink()
+        kept.mkdir()  # so it cannot say that the next configuration is in force
+        cluster.model("new", "new", "1", f"{REPOSITORY}/absent.pkl")
+        cluster.write()
+        assert pod.process is not None
+        assert pod.process.wait(60) != 0
+        assert "can no longer follow its configuration" in pod.log.read_text()

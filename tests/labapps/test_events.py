@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from labapps.configmeta import Configmeta
-from labapps.events import ACCOUNT, Events
-from labapps.place import Place
+from labapps.member.configmeta import Configmeta
+from labapps.member.events import ACCOUNT, Events
+from labapps.member.place import Place
 from tests.labapps import tls
 
 pytestmark = pytest.mark.sandbox

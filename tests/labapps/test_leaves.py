@@ -12,22 +12,23 @@ from pathlib import Path
 
 import pytest
 
-from labapps import java, source
-from labapps.configmeta import Configmeta, read
+from labapps import files
 from labapps.deployment import haproxy
-from labapps.place import PathError, Place
+from labapps.forks import source
+from labapps.member.configmeta import Configmeta, read
+from labapps.member.place import PathError, Place
+from labspark.java import java_home
 from tests.labapps.pods import ROOT, encode
 
 pytestmark = pytest.mark.fast
 DOCTESTS = [
-    "place",
-    "source",
+    "member.place",
+    "forks.source",
     "deployment.frames",
     "spark.daemons",
-    "training.fair",
-    "training.job",
+    "queue.fair",
+    "queue.job",
 ]
-APPS = ["deployment", "notebook", "spark", "training"]
 
 
 @pytest.mark.parametrize("name", DOCTESTS)
@@ -141,13 +142,13 @@ def test_source_rewrites_container_paths_in_every_kind_of_text() -> None:
 
 
 def test_java_home_drops_the_module_that_is_not_there(tmp_path: Path) -> None:
-    home = java.java_home(tmp_path)
+    home = java_home(tmp_path)
     command = [str(home / "bin/java"), "--add-modules=jdk.incubator.vector", "-version"]
     assert subprocess.run(command, capture_output=True, check=False).returncode == 0
 
 
-def run_startscript(root: Path, app: str, *arguments: str, **env: str) -> tuple[int, str, str]:
-    script = ROOT / "labapps" / app / "configscript" / app / "startscript"
+def run_startscript(root: Path, *arguments: str, **env: str) -> tuple[int, str, str]:
+    script = ROOT / "labapps" / "member" / "configscript" / "member" / "startscript"
     done = subprocess.run(
         [str(script), *arguments],
         env=os.environ | {"POD_ROOT": str(root)} | env,
@@ -158,8 +159,7 @@ def run_startscript(root: Path, app: str, *arguments: str, **env: str) -> tuple[
     return done.returncode, done.stdout, done.stderr
 
 
-@pytest.mark.parametrize("app", APPS)
-def test_startscript_ends_when_the_configuration_is_in_force(tmp_path: Path, app: str) -> None:
+def test_startscript_ends_when_the_configuration_is_in_force(tmp_path: Path) -> None:
     meta = tmp_path / "etc/guestconfig/configmeta.json"
     meta.parent.mkdir(parents=True)
     meta.write_bytes(document())
@@ -167,26 +167,35 @@ def test_startscript_ends_when_the_configuration_is_in_force(tmp_path: Path, app
     applied.parent.mkdir(parents=True)
     applied.write_text(hashlib.md5(document()).hexdigest() + "\nmodel m1 is broken\n")
     for event in ("--configure", "--reconnect", "--addnodes", "--delnodes"):
-        assert run_startscript(tmp_path, app, event)[:2] == (0, "model m1 is broken\n")
+        assert run_startscript(tmp_path, event)[:2] == (0, "model m1 is broken\n")
 
 
 def test_startscript_says_that_nothing_was_applied(tmp_path: Path) -> None:
-    code, _, err = run_startscript(tmp_path, "spark", "--configure", STARTSCRIPT_SECONDS="1")
+    code, _, err = run_startscript(tmp_path, "--configure", STARTSCRIPT_SECONDS="1")
     assert code == 1
     assert "kubectl logs" in err
 
 
 def test_startscript_refuses_an_unknown_event(tmp_path: Path) -> None:
-    code, _, err = run_startscript(tmp_path, "spark", "--reload")
+    code, _, err = run_startscript(tmp_path, "--reload")
     assert code == 2
     assert "--reconnect" in err
 
 
-def test_startscripts_are_the_same_program() -> None:
-    texts = {
-        (ROOT / "labapps" / app / "configscript" / app / "startscript").read_text() for app in APPS
-    }
-    assert len(texts) == 1
+def test_replaced_file_is_whole_private_and_leaves_no_draft(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "token"
+    files.replace(path, "first é", 0o600)
+    assert path.read_text("utf-8") == "first é"
+    assert path.stat().st_mode & 0o777 == 0o600
+    reader = path.open(encoding="utf-8")
+    with reader:
+        files.replace(path, "second", 0o600)
+        assert reader.read() == "first é", "who has it open reads the old text to its end"
+    assert path.read_text() == "second"
+    path.with_name("folder").mkdir()
+    with pytest.raises(OSError, match="folder"):
+        files.replace(path.with_name("folder"), "text")
+    assert sorted(each.name for each in path.parent.iterdir()) == ["folder", "token"]
 
 
 def test_haproxy_is_told_servers_health_checks_and_what_to_ask_again(tmp_path: Path) -> None:

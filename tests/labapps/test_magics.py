@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 import yaml
@@ -12,7 +13,7 @@ from IPython.core.error import UsageError
 
 from labhelpers import magics
 from tests.labapps import tls
-from tests.labapps.pods import TOKEN, Cluster, running
+from tests.labapps.pods import TOKEN, Cluster, call, running
 
 pytestmark = [pytest.mark.sandbox, pytest.mark.timeout(120)]
 GROUP = "/apis/kubedirector.hpe.com/v1beta1/namespaces/tenant"
@@ -117,6 +118,29 @@ def test_cell_is_shipped_and_its_logs_are_shown(
     shell.magics["line", "logs"](f"--url '{printed.strip()}'")
     assert capsys.readouterr().out.split() == ["Job", "Status:", "Finished", "5", "ann", "e"]
     assert shell.user_ns["history_url_last"] in printed
+
+
+def test_arguments_and_an_included_file_make_one_program(
+    shell: Shell, engine: Cluster, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    program = tmp_path / "my program.py"
+    program.write_text("import sys\n\n\ndef said():\n    return sys.argv[1:]\n")
+    line = f"--name smoke --include '{program}' -- --depth 6 'two words' --seed=0"
+    shell.magics["cell", "trainingengineshared"](line, "print(said())\n")
+    program.write_text("raise SystemExit('changed after it was sent')\n")
+    capsys.readouterr()
+    shell.magics["line", "logs"]("--follow")
+    assert "['--depth', '6', 'two words', '--seed=0']" in capsys.readouterr().out
+    path = urlsplit(shell.user_ns["history_url_last"]).path
+    status, code = call(f"http://{engine.pods['LoadBalancer'][0].ip}:10001{path}/code")
+    assert status == 200
+    assert "def said()" in str(code)
+    assert "print(said())" in str(code)
+
+
+def test_file_to_include_that_is_missing_is_named(shell: Shell, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"Expected a Python program to include at .*none\.py"):
+        shell.magics["cell", "trainingengineshared"](f"--include {tmp_path}/none.py", "1")
 
 
 def test_refused_submission_shows_the_status_line(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
+import shutil
 import signal
 import time
 from collections import Counter
@@ -103,10 +104,20 @@ async def drive(cluster: Cluster, requests: int) -> tuple[Traffic, list[str]]:
 
 @pytest.mark.timeout(700)
 @pytest.mark.parametrize(
-    "requests", [2_000, pytest.param(20_000, marks=pytest.mark.nightly)], ids=str
+    ("requests", "balancer"),
+    [
+        (2_000, "own"),
+        pytest.param(20_000, "own", marks=pytest.mark.nightly),
+        pytest.param(20_000, "haproxy", marks=pytest.mark.nightly),
+    ],
 )
-def test_requests_are_all_answered_while_everything_changes(tmp_path: Path, requests: int) -> None:
-    cluster = Cluster(tmp_path, "deployment", {"LoadBalancer": 1, "RESTServer": 2})
+def test_requests_are_all_answered_while_everything_changes(
+    tmp_path: Path, requests: int, balancer: str
+) -> None:
+    if balancer == "haproxy" and shutil.which("haproxy") is None:
+        pytest.skip("haproxy is not on this machine; `.ci/run` installs it where it can")
+    roles = {"LoadBalancer": 1, "RESTServer": 2}
+    cluster = Cluster(tmp_path, "deployment", roles, BALANCER=balancer)
     models.train(cluster.repository)
     cluster.model("one", "taxi", "1", f"{REPOSITORY}/hgb.skops")
     script = f"{REPOSITORY}/functions.py"

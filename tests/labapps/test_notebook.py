@@ -6,6 +6,7 @@ import json
 import os
 import stat
 import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -18,6 +19,7 @@ import requests
 import websocket
 
 from tests.labapps.pods import TOKEN, Cluster, running
+from tests.terminal import program
 
 pytestmark = [pytest.mark.sandbox, pytest.mark.timeout(180)]
 PASSWORD = "correct horse"
@@ -99,6 +101,14 @@ def home(cluster: Cluster) -> Path:
     return cluster.pods["controller"][0].root / "home/student1"
 
 
+@pytest.mark.on_host
+def test_terminal_finds_the_programs_beside_python(notebook: Cluster) -> None:
+    (home(notebook) / ".bashrc").write_text("PATH=/usr/bin:/bin\n")
+    for name in ("labs", "labsandbox"):
+        found = program(base(notebook), TOKEN, name)
+        assert found == str(Path(sys.executable).with_name(name))
+
+
 def test_notebook_opens_with_its_token_alone(notebook: Cluster) -> None:
     url = f"{base(notebook)}/api/contents"
     assert requests.get(url, timeout=30).status_code == 403
@@ -125,6 +135,20 @@ def test_owner_enters_by_the_platforms_password(
         assert (status == 200) is enters
 
 
+def test_sign_in_page_says_whose_password_it_asks_for(notebook: Cluster) -> None:
+    page = requests.get(f"{base(notebook)}/login", timeout=30)
+    assert page.status_code == 200
+    assert "notebook of <strong>student1</strong>" in page.text
+    assert "jupyter server list" not in page.text, "Jupyter's own help is for whoever started it"
+
+
+def test_kernels_know_the_platform_and_their_owner(notebook: Cluster, front_door: str) -> None:
+    known = json.loads((home(notebook) / ".notebook/environment.json").read_text())
+    assert (known["EZMERAL_URL"], known["EZMERAL_USER"]) == (front_door, "student1")
+    assert known["EZMERAL_TENANT"] == "K8sMLTenant"
+
+
+@pytest.mark.on_host
 def test_home_has_kubeconfig_repository_and_clone(notebook: Cluster) -> None:
     kubeconfig = home(notebook) / ".kube/config"
     assert kubeconfig.read_text() == KUBECONFIG
@@ -187,6 +211,7 @@ def run_code(cluster: Cluster, code: str) -> str:
         requests.delete(f"{api}/{kernel}", headers=headers, timeout=30)
 
 
+@pytest.mark.on_host
 def test_new_kernels_know_what_is_connected_now(notebook: Cluster) -> None:
     code = "import os; print(os.environ.get('SPARK_MASTER'), os.getcwd(), os.environ['KUBECONFIG'])"
     printed = run_code(notebook, code)

@@ -72,6 +72,7 @@ def workers_of(marks: Path) -> set[str]:
     return {path.name.split("-")[1] for path in marks.iterdir()}
 
 
+@pytest.mark.on_host
 def test_job_survives_a_killed_worker_and_uses_a_new_one(cluster: Cluster, tmp_path: Path) -> None:
     script, marks = tmp_path / "driver.py", tmp_path / "marks"
     script.write_text(DRIVER)
@@ -80,7 +81,7 @@ def test_job_survives_a_killed_worker_and_uses_a_new_one(cluster: Cluster, tmp_p
     env = os.environ | {
         "SPARK_MASTER": f"spark://{master.ip}:7077",
         "SPARK_LOCAL_IP": address(),
-        "JAVA_HOME": str(master.root / "var/lib/spark/java"),
+        "JAVA_HOME": str(next((master.root / "var/lib/spark").glob("java-*"))),
         "PYSPARK_PYTHON": sys.executable,
         "EVENTS": str(cluster.repository / "spark-events"),
         "PYTHONPATH": str(ROOT),
@@ -103,6 +104,7 @@ def test_job_survives_a_killed_worker_and_uses_a_new_one(cluster: Cluster, tmp_p
     assert len(list(marks.iterdir())) >= 24
 
 
+@pytest.mark.on_host
 def test_event_log_of_a_job_is_served_by_the_history_server(cluster: Cluster) -> None:
     assert list((cluster.repository / "spark-events").iterdir())
     url = f"http://{cluster.pods['master'][0].ip}:18080/api/v1/applications"

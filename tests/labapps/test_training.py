@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 import signal
@@ -13,9 +14,9 @@ from typing import Any
 import psutil
 import pytest
 
-from labapps.training import fair
-from labapps.training.job import Limits
-from tests.labapps.pods import Cluster, Pod, call, eventually, running
+from labapps.queue import fair
+from labapps.queue.job import Limits
+from tests.labapps.pods import TOKEN, Cluster, Pod, call, eventually, running
 
 pytestmark = [pytest.mark.sandbox, pytest.mark.timeout(240)]
 FAST = {"TRAINING_PRELOAD": "labapps.training.child"}
@@ -55,7 +56,7 @@ def submit(cluster: Cluster, code: str, **more: Any) -> int:
 
 
 def job(cluster: Cluster, number: int) -> dict[str, Any]:
-    status, body = call(url(cluster, f"history/{number}?auth=none"), token=None)
+    status, body = call(url(cluster, f"history/{number}?auth=none"))
     assert status == 200
     found: dict[str, Any] = body[0]
     return found
@@ -80,7 +81,7 @@ def running_job(cluster: Cluster, number: int) -> dict[str, Any]:
 
 
 def logs(cluster: Cluster, number: int) -> str:
-    return str(call(job(cluster, number)["log_url"] + "?auth=none", token=None)[1]["logs"])
+    return str(call(job(cluster, number)["log_url"] + "?auth=none")[1]["logs"])
 
 
 SLEEPS = "import time\nprint('on', flush=True)\ntime.sleep(600)"
@@ -94,6 +95,44 @@ def test_job_runs_and_its_history_has_output_and_log(engine: Cluster) -> None:
     found = ended(engine, body["id"])
     assert (found["status"], found["output"], found["user"]) == ("Finished", "R2 0.9\n", "ann")
     assert logs(engine, body["id"]) == "a log line\n"
+
+
+def test_record_keeps_the_program_its_arguments_and_who_asked(engine: Cluster) -> None:
+    code = (
+        "import json, os, sys\n"
+        "names = ('JOB_RECORD', 'JOB_ID', 'JOB_USER', 'JOB_CODE_DIGEST')\n"
+        "print(json.dumps({'args': sys.argv[1:], **{name: os.environ[name] for name in names}}))\n"
+    )
+    both = [submit(engine, code, args=["--depth", depth], user="ann") for depth in (2, 6)]
+    digest = hashlib.sha256(code.encode()).hexdigest()
+    for number, depth in zip(both, ("2", "6"), strict=True):
+        found = ended(engine, number)
+        told = json.loads(found["output"])
+        assert told["args"] == found["args"] == ["--depth", depth]
+        assert told["JOB_CODE_DIGEST"] == found["code_digest"] == digest
+        assert (told["JOB_ID"], told["JOB_USER"]) == (str(number), "ann")
+        folder = engine.repository / told["JOB_RECORD"]
+        assert folder == Path(found["folder"])
+        assert (folder / "code.py").read_text() == code
+        assert json.loads((folder / "job.json").read_text())["code_digest"] == digest
+        assert call(url(engine, f"history/{number}/code")) == (200, code)
+    assert call(url(engine, f"history/{both[0]}/code?auth=none"), token=None)[0] == 401
+
+
+def test_program_that_was_changed_while_it_waited_is_not_run(own: Cluster) -> None:
+    for pod in own.pods["RESTServer"]:
+        pod.stop(signal.SIGTERM)
+    number = submit(own, "print('as submitted')")
+    (Path(job(own, number)["folder"]) / "code.py").write_text("print('changed')")
+    for pod in own.pods["RESTServer"]:
+        pod.start()
+    found = ended(own, number)
+    assert found["status"] == "Failed"
+    assert found["output"] == ""
+    assert "Expected code.py as it was submitted" in logs(own, number)
+    status, problem = call(url(own, f"history/{number}/code"))
+    assert status == 410
+    assert "was changed after it had been submitted" in problem["error"]
 
 
 def test_job_writes_its_results_on_the_project_repository(engine: Cluster) -> None:
@@ -140,13 +179,15 @@ def test_output_streams_while_the_job_runs(engine: Cluster) -> None:
     code = "import time\nfor n in range(3): print(n); time.sleep(.3)"
     number = submit(engine, code)
     address = url(engine, f"history/{number}/stream?auth=none")
-    with urllib.request.urlopen(address, timeout=30) as reply:
+    asked = urllib.request.Request(address, headers={"X-Auth-Token": TOKEN})
+    with urllib.request.urlopen(asked, timeout=30) as reply:
         events = [json.loads(line) for line in reply]
     assert len([e for e in events if e.get("stream") == "stdout"]) >= 2
     assert "".join(e.get("text", "") for e in events) == "0\n1\n2\n"
     assert events[-1]["status"] == "Finished"
 
 
+@pytest.mark.on_host
 def test_running_job_is_cancelled_with_what_it_started(engine: Cluster) -> None:
     code = "import os, subprocess\nsubprocess.Popen(['sleep', '600'], start_new_session=True)\n"
     code += "print(os.getpid(), flush=True)\nimport time; time.sleep(600)"
@@ -206,11 +247,25 @@ def test_token_is_needed_to_submit_cancel_and_claim(engine: Cluster) -> None:
     for path, method in (("train", "POST"), ("history/1", "DELETE"), ("workers/x/poll", "POST")):
         status, body = call(url(engine, path), {}, token="f" * 32, method=method)
         assert (status, body["error"][:25]) == (401, "HTTP/1.1 401 Unauthorized")
-    assert call(url(engine, "history/1"), token=None)[0] == 401
+    for path in ("history", "history/1", "history/1/logs", "history/1/stream"):
+        assert call(url(engine, path), token=None)[0] == 401
+        assert call(url(engine, f"{path}?auth=none"), token=None)[0] == 401
+
+
+def test_page_shows_jobs_to_the_tenant_only(engine: Cluster) -> None:
+    submit(engine, "print(1)", name="a job of ours")
+    assert "a job of ours" in str(call(url(engine, ""))[1])
+    assert "a job of ours" not in str(call(url(engine, ""), token=None)[1])
+
+
+@pytest.mark.parametrize("number", ["%C2%B2", "9" * 5000, "-1", "1e3"])
+def test_odd_job_numbers_are_not_found(engine: Cluster, number: str) -> None:
+    assert call(url(engine, f"history/{number}"))[0] == 404
+    assert call(url(engine, f"history?limit={number}"))[0] == 200
 
 
 def test_unknown_job_is_answered_with_the_known_ones(engine: Cluster) -> None:
-    status, body = call(url(engine, "history/99999?auth=none"), token=None)
+    status, body = call(url(engine, "history/99999?auth=none"))
     assert status == 404
     assert "1 to " in body["expected"]
 
@@ -288,5 +343,7 @@ def test_fair_choice_prefers_who_runs_least_then_who_waited_longest() -> None:
 
 @pytest.mark.fast
 def test_limits_are_read_from_the_environment() -> None:
-    limits = Limits.from_env({"TRAINING_MAX_MEMORY": "1Gi", "TRAINING_USER_QUEUED": "7"})
+    limits = Limits.from_env(
+        "TRAINING_", {"TRAINING_MAX_MEMORY": "1Gi", "TRAINING_USER_QUEUED": "7"}
+    )
     assert (limits.memory, limits.user_queued) == (1 << 30, 7)

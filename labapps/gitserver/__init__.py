@@ -1,0 +1,1 @@
+"""A git server: `git http-backend` behind the token of its cluster."""

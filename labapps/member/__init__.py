@@ -1,0 +1,1 @@
+"""What every application needs of its pod: configuration, place, sign-in, events, programs."""

@@ -1,0 +1,1 @@
+"""A durable, fair queue of jobs and its workers' turns; it knows no application and no HTTP."""

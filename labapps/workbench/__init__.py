@@ -1,0 +1,1 @@
+"""Projects, jobs, models, deployments and metrics over REST, on Kubernetes objects."""

@@ -1,0 +1,1 @@
+"""Spark with Delta and Iceberg, without a system Java: Java, jars, settings, a session. A leaf."""
