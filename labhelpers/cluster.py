@@ -7,14 +7,17 @@ from typing import Any
 
 import requests
 import urllib3
-import yaml
 from kubernetes import client
 
-from labhelpers.connection import OVER, Connection
-from labhelpers.errors import EngineRefused, LabMissing, SignInNeeded
-from labhelpers.live import Live
-from labhelpers.settings import settings
-from labhelpers.wait import WaitTimeout, wait
+from labhelpers.deadline import WaitTimeout, wait
+from labhelpers.environment import settings
+from labhelpers.errors import EngineRefused, LabMissing
+from labhelpers.repository import missing
+from labkube import kubeconfig, remote
+from labkube.connection import OVER, Connection
+from labkube.errors import SignInNeeded
+from labkube.service import addresses, token_of
+from labshow.live import Live
 
 __all__ = [
     "KUBEDIRECTOR",
@@ -22,8 +25,12 @@ __all__ = [
     "apply",
     "apply_config_map",
     "caller",
+    "cluster_of",
     "connect",
     "endpoints",
+    "labels",
+    "remote",
+    "remove",
     "restarts",
     "served",
     "token",
@@ -33,8 +40,8 @@ __all__ = [
 
 # group, version and plural: how the official client names a custom resource
 KUBEDIRECTOR = {"group": "kubedirector.hpe.com", "version": "v1beta1"}
+LABEL, OWNER = "labs.house-on-the-lake/lab", "labs.house-on-the-lake/user"
 MOST = 2  # pods whose words fit into an error
-_GATEWAY = "hpecp-internal-gateway/"
 
 
 @dataclass(frozen=True)
@@ -53,9 +60,6 @@ def connect() -> Clients:
     path = settings().kubeconfig
     if not path.exists():
         raise SignInNeeded(f"Expected a kubeconfig at {path}: run lab core-01 first.")
-    document = yaml.safe_load(path.read_text("utf-8"))
-    contexts = {entry["name"]: entry["context"] for entry in document["contexts"]}
-    current = contexts[document["current-context"]]
     api = Connection(path)
     try:
         client.AuthenticationV1Api(api).create_self_subject_review(client.V1SelfSubjectReview())
@@ -73,7 +77,7 @@ def connect() -> Clients:
         client.AppsV1Api(api),
         client.CustomObjectsApi(api),
         client.AuthorizationV1Api(api),
-        current.get("namespace", "default"),
+        kubeconfig.read(path).namespace,
     )
 
 
@@ -180,12 +184,10 @@ def wait_configured(clients: Clients, name: str, deadline: float = 180) -> dict[
 
 def endpoints(clients: Clients, kdcluster: str, role: str) -> dict[int, str]:
     """Return service port -> https address at the gateway, for one role of a kdcluster."""
-    return {
-        int(key.removeprefix(_GATEWAY)): f"https://{value}"
-        for notes in _annotations(clients, kdcluster, role)
-        for key, value in notes.items()
-        if key.startswith(_GATEWAY)
-    }
+    found: dict[int, str] = {}
+    for notes in _annotations(clients, kdcluster, role):
+        found |= addresses(notes)
+    return found
 
 
 def restarts(clients: Clients, kdcluster: str) -> dict[str, int]:
@@ -197,10 +199,54 @@ def restarts(clients: Clients, kdcluster: str) -> dict[str, int]:
 
 def token(clients: Clients, kdcluster: str, role: str) -> str:
     """Return the token that one role of a kdcluster asks its callers for."""
-    key = "kubedirector.hpe.com/kd-auth-token"
-    return next(
-        (notes[key] for notes in _annotations(clients, kdcluster, role) if key in notes), ""
+    tokens = map(token_of, _annotations(clients, kdcluster, role))
+    return next(filter(None, tokens), "")
+
+
+def cluster_of(lab: str, clients: Clients, name: str) -> dict[str, Any]:
+    """Return the kdcluster an earlier lab deployed."""
+    listed = clients.custom.list_namespaced_custom_object(
+        namespace=clients.namespace, plural="kubedirectorclusters", **KUBEDIRECTOR
     )
+    for item in listed["items"]:
+        if item["metadata"]["name"] == name:
+            return dict(item)
+    raise missing(f"kdcluster {name}", lab)
+
+
+def labels(lab: str) -> dict[str, str]:
+    """Return the labels that mark an object as made by you in a lab; others share your tenant."""
+    return {LABEL: lab.replace("/", "-"), OWNER: settings().user}
+
+
+def remove(clients: Clients, lab: str, deadline: float = 90) -> list[str]:
+    """Delete your kdclusters, ConfigMaps and Secrets of a lab; return what they were."""
+    selector = ",".join(f"{key}={value}" for key, value in labels(lab).items())
+    where = {**KUBEDIRECTOR, "namespace": clients.namespace, "plural": "kubedirectorclusters"}
+
+    def clusters() -> list[str]:
+        found = clients.custom.list_namespaced_custom_object(label_selector=selector, **where)
+        return [item["metadata"]["name"] for item in found["items"]]
+
+    removed = []
+    for name in clusters():
+        clients.custom.delete_namespaced_custom_object(name=name, **where)
+        removed.append(f"kdcluster {name}")
+    wait(
+        f"the kdclusters of {lab} to be gone",
+        clusters,
+        until=lambda left: not left,
+        deadline=deadline,
+        ignoring=(OSError, client.ApiException),
+    )
+    core, namespace = clients.core, clients.namespace
+    for config_map in core.list_namespaced_config_map(namespace, label_selector=selector).items:
+        core.delete_namespaced_config_map(config_map.metadata.name, namespace)
+        removed.append(f"configmap {config_map.metadata.name}")
+    for secret in core.list_namespaced_secret(namespace, label_selector=selector).items:
+        core.delete_namespaced_secret(secret.metadata.name, namespace)
+        removed.append(f"secret {secret.metadata.name}")
+    return removed
 
 
 def _annotations(clients: Clients, kdcluster: str, role: str) -> list[dict[str, str]]:

@@ -1,12 +1,10 @@
 """A crowd of callers: they ask a service again and again, and count what goes wrong.
 
-    before = Crowd(lambda: ask(ride).ok, callers=8).send(400)
-
     with Crowd(lambda: ask(ride).ok, callers=8) as meanwhile:  # until the block ends
         scale_to(2)
     print(meanwhile.asked, meanwhile.failed)
 
-What a lab does with the numbers stands in the lab.
+`Crowd(ask).send(400)` sends so many and returns.
 """
 
 from __future__ import annotations
@@ -18,7 +16,7 @@ from types import TracebackType
 
 __all__ = ["Crowd"]
 
-BREATH = 0.05  # after a failure; or a service that is away would be asked without end
+RETRY_DELAY = 0.05  # after a failure; or a service that is away is asked without end
 
 
 class Crowd:
@@ -94,7 +92,7 @@ class Crowd:
                 self.milliseconds.append((time.perf_counter() - began) * 1000)
                 self.failed += not is_fine
             if not is_fine:
-                self._stopped.wait(BREATH)
+                self._stopped.wait(RETRY_DELAY)
 
     def _is_next(self) -> bool:
         with self._lock:

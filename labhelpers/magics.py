@@ -2,13 +2,17 @@
 
 `%load_ext labhelpers.magics` in any Jupyter that reaches the cluster: they need a kubeconfig
 (KUBECONFIG) and nothing of the notebook's pod. Names of cell magics are kdcluster names without
-their dashes. A cell is shipped as it stands and runs on the training cluster, not here.
+their dashes. A cell is shipped as it stands and runs on the training cluster, not here:
+
+    %%trainingengineshared --name rides --memory 2Gi --include train.py -- --depth 6 --seed 0
+
+What follows `--` are the program's arguments; `--include` puts a file's text before the cell, so
+that the job's record holds the whole program. IPython fills in `{names}` of the notebook.
 """
 
 from __future__ import annotations
 
 import argparse
-import base64
 import json
 import os
 import re
@@ -22,17 +26,17 @@ from typing import Any, NoReturn
 from urllib.parse import urlsplit
 
 import requests
-import yaml
 from IPython.core.error import UsageError
 
+from labhelpers.environment import password
 from labhelpers.errors import LabError
-from labhelpers.settings import password
+from labkube import kubeconfig
+from labkube.errors import KubeError
+from labkube.service import addresses, token_of
 
 __all__ = ["Engine", "TrainingUnreachable", "load_ipython_extension"]
 
 GROUP, VERSION = "kubedirector.hpe.com", "v1beta1"
-GATEWAY = "hpecp-internal-gateway/"
-TOKEN = "kubedirector.hpe.com/kd-auth-token"
 TRAIN, HISTORY = 32700, 10001
 _passwords: dict[str, str] = {}
 
@@ -60,21 +64,16 @@ class Cluster:
         # The client takes seconds to import: a kernel that never uses a magic does not wait.
         from kubernetes import client
 
-        from labhelpers.connection import Connection
+        from labkube.connection import Connection
 
-        named = os.environ.get("KUBECONFIG", "").split(os.pathsep)[0]
-        self.path = Path(named) if named else Path.home() / ".kube" / "config"
-        if not self.path.is_file():
+        path = kubeconfig.locate()
+        if not path.is_file():
             raise TrainingUnreachable(
-                f"Expected a kubeconfig at {self.path}, found none. Sign in first (lab core-01)."
+                f"Expected a kubeconfig at {path}, found none. Sign in first (lab core-01)."
             )
-        document = yaml.safe_load(self.path.read_text("utf-8"))
-        contexts = {entry["name"]: entry["context"] for entry in document["contexts"]}
-        self.context = contexts[document["current-context"]]
-        self.namespace = self.context.get("namespace", "default")
-        clusters = {entry["name"]: entry["cluster"] for entry in document["clusters"]}
-        self.ca_data = clusters[self.context["cluster"]].get("certificate-authority-data", "")
-        api = Connection(self.path)
+        self.context = kubeconfig.read(path)
+        self.namespace = self.context.namespace
+        api = Connection(path)
         self.core: Any = client.CoreV1Api(api)
         self.custom: Any = client.CustomObjectsApi(api)
 
@@ -94,17 +93,10 @@ class Cluster:
                 found.append(Engine(name, meta["ml_engine"]))
         return sorted(found, key=lambda engine: engine.name)
 
-    def services(self, selector: str) -> list[dict[str, Any]]:
-        """List services as name, annotations and the pod they stand for."""
-        items = self.core.list_namespaced_service(self.namespace, label_selector=selector).items
-        return [
-            {
-                "name": item.metadata.name,
-                "notes": item.metadata.annotations or {},
-                "pod": (item.spec.selector or {}).get("statefulset.kubernetes.io/pod-name", ""),
-            }
-            for item in items
-        ]
+    def services(self, selector: str) -> list[tuple[Any, dict[str, str]]]:
+        """List services, each with its annotations."""
+        found = self.core.list_namespaced_service(self.namespace, label_selector=selector).items
+        return [(service, service.metadata.annotations or {}) for service in found]
 
     def _list(self, plural: str) -> list[dict[str, Any]]:
         found = self.custom.list_namespaced_custom_object(GROUP, VERSION, self.namespace, plural)
@@ -117,10 +109,10 @@ class Cluster:
         for name in ("GATEWAY_CA", "EZMERAL_CA"):
             if os.environ.get(name):
                 return os.environ[name]
-        if not self.ca_data:
+        if not self.context.authority:
             return True
-        with tempfile.NamedTemporaryFile("wb", suffix=".crt", delete=False) as file:
-            file.write(base64.b64decode(self.ca_data))
+        with tempfile.NamedTemporaryFile("w", suffix=".crt", delete=False) as file:
+            file.write(self.context.authority)
         return file.name
 
 
@@ -167,12 +159,15 @@ class Magics:
             ("--seconds", {"type": float}),
             ("--env", {"action": "append", "default": [], "metavar": "NAME=value"}),
             ("--rerun", {"action": "store_true"}),
+            ("--include", {"action": "append", "default": [], "metavar": "FILE"}),
+            ("args", {"nargs": "*", "metavar": "-- arguments"}),
         )
         env = dict(entry.partition("=")[::2] for entry in options.env)
         resources = {k: getattr(options, k) for k in ("memory", "cpu", "seconds")}
         user = _user(self.cluster)
         body = {
-            "code": cell,
+            "code": "\n".join([*map(_text_of, options.include), cell]),
+            "args": options.args,
             "name": options.name,
             "user": user,
             "env": {"LAB_USER": user} | env,
@@ -210,22 +205,23 @@ class Magics:
         found = re.search(r"https?://[^\s'\"]+/history/\d+", str(options.url))
         if found is None:
             raise UsageError(f"Expected %logs --url <History URL>; found {options.url!r}.")
-        base, path = self._history(found[0])
+        base, path, token = self._history(found[0])
         if options.follow:
-            self._follow(base + path)
+            self._follow(base + path, token)
             return
-        job = _one(self._get(f"{base}{path}?auth=none"))
+        found = self._get(f"{base}{path}", token)
+        job = found[0] if isinstance(found, list) else found  # the engine lists one
         print(f"Job Status: {job['status']}")
         if job.get("reason"):
             print(job["reason"])
         print(job.get("output", ""), end="")
-        log = self._get(f"{base}{urlsplit(job['log_url']).path}?auth=none")
+        log = self._get(f"{base}{urlsplit(job['log_url']).path}", token)
         text = log.get("logs", "") if isinstance(log, dict) else ""
         if text:
             print(text)
 
-    def _follow(self, url: str) -> None:
-        with self._ask(f"{url}/stream?auth=none", stream=True, timeout=(10, 60)) as reply:
+    def _follow(self, url: str, token: str) -> None:
+        with self._ask(f"{url}/stream", token, stream=True, timeout=(10, 60)) as reply:
             for event in _lines(reply):
                 if "text" in event:
                     print(event["text"], end="", flush=True)
@@ -235,35 +231,36 @@ class Magics:
     def _address(self, name: str, port: int) -> tuple[str, str]:
         """Return where a training cluster listens, and its token."""
         selector = f"{GROUP}/kdcluster={name},{GROUP}/role=LoadBalancer"
-        for service in self.cluster.services(selector):
-            notes = service["notes"]
-            if TOKEN in notes:
-                gateway = notes.get(f"{GATEWAY}{port}")
-                inside = (
-                    f"http://{service['name']}.{self.cluster.namespace}.svc.cluster.local:{port}"
-                )
-                return (f"https://{gateway}" if gateway else inside), notes[TOKEN]
+        for service, notes in self.cluster.services(selector):
+            if token := token_of(notes):
+                host = f"{service.metadata.name}.{self.cluster.namespace}.svc.cluster.local"
+                return addresses(notes).get(port, f"http://{host}:{port}"), token
         raise TrainingUnreachable(
             f"Expected a service with a token for the load balancer of {name}, found none. "
             f"Look at it: kubectl describe kdcluster {name}"
         )
 
-    def _history(self, url: str) -> tuple[str, str]:
-        """Return the address for a history URL: through the gateway, when there is one."""
+    def _history(self, url: str) -> tuple[str, str, str]:
+        """Return where a history URL is asked, its path, and the token for it.
+
+        Asked through the gateway, when there is one. The token goes to its own engine only.
+        """
         parts = urlsplit(url)
         pod = (parts.hostname or "").partition(".")[0]
-        for service in self.cluster.services(f"{GROUP}/role=LoadBalancer"):
-            gateway = service["notes"].get(f"{GATEWAY}{HISTORY}")
-            if gateway and service["pod"] == pod:
-                return f"https://{gateway}", parts.path
-        return f"{parts.scheme}://{parts.netloc}", parts.path
+        for service, notes in self.cluster.services(f"{GROUP}/role=LoadBalancer"):
+            selected = service.spec.selector or {}
+            if selected.get("statefulset.kubernetes.io/pod-name") == pod:
+                base = addresses(notes).get(HISTORY, f"{parts.scheme}://{parts.netloc}")
+                return base, parts.path, token_of(notes)
+        return f"{parts.scheme}://{parts.netloc}", parts.path, ""
 
-    def _get(self, url: str) -> Any:
-        return _answer(self._ask(url, timeout=30))
+    def _get(self, url: str, token: str) -> Any:
+        return _answer(self._ask(url, token, timeout=30))
 
-    def _ask(self, url: str, **more: Any) -> requests.Response:
+    def _ask(self, url: str, token: str, **more: Any) -> requests.Response:
+        headers = {"X-Auth-Token": token} if token else {}
         try:
-            reply = requests.get(url, verify=self.cluster.authority, **more)
+            reply = requests.get(url, headers=headers, verify=self.cluster.authority, **more)
         except requests.RequestException as error:
             raise TrainingUnreachable(
                 f"Expected an answer from {url}, found: {error}. Is its kdcluster configured? "
@@ -288,17 +285,23 @@ def _parse(name: str, line: str, *options: tuple[str, dict[str, Any]]) -> argpar
     return parser.parse_args(shlex.split(line))
 
 
+def _text_of(file: str) -> str:
+    """Return a program's text as it is now: the job runs this, whatever is written there later."""
+    try:
+        return Path(file).read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise UsageError(
+            f"Expected a Python program to include at {file}; found: {reason}. "
+            "A name in braces stays as it is when the notebook does not know it."
+        ) from error
+
+
 def _answer(reply: requests.Response) -> Any:
     try:
         return reply.json()
     except ValueError:
         return {"error": reply.text[:500]}
-
-
-def _one(found: Any) -> dict[str, Any]:
-    """Return the job: the engine answers with a list of one."""
-    job: dict[str, Any] = found[0] if isinstance(found, list) else found
-    return job
 
 
 def _lines(reply: requests.Response) -> Iterator[dict[str, Any]]:
@@ -311,7 +314,7 @@ def _lines(reply: requests.Response) -> Iterator[dict[str, Any]]:
 def _user(cluster: Cluster) -> str:
     """Return who submits: EZMERAL_USER, the notebook's owner, else the kubeconfig's user."""
     named = os.environ.get("EZMERAL_USER") or os.environ.get("NOTEBOOK_OWNER")
-    return named or str(cluster.context.get("user", "learner")).rpartition("-")[2]
+    return named or (cluster.context.user or "learner").rpartition("-")[2]
 
 
 def load_ipython_extension(shell: Any) -> None:
@@ -326,9 +329,10 @@ def load_ipython_extension(shell: Any) -> None:
     from kubernetes.client.exceptions import OpenApiException
     from urllib3.exceptions import HTTPError
 
+    unknown = (LabError, KubeError, OpenApiException, HTTPError, OSError, LookupError, ValueError)
     try:
         magics.register([engine.name for engine in magics.cluster.engines()])
-    except (LabError, OpenApiException, HTTPError, OSError, LookupError, ValueError) as error:
+    except unknown as error:
         print(
             f"No training cluster is known yet ({type(error).__name__}). %attachments looks again."
         )

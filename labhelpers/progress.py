@@ -12,29 +12,24 @@ import json
 import os
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import platformdirs
+from labspark.place import home
 
-__all__ = ["home", "load", "record", "reset"]
+__all__ = ["load", "record", "rewrite"]
 
+_LONGEST = 600  # characters of what was found, and of a hint: an instructor reads them
 _unsaved: dict[Path, dict[str, Any]] = {}  # what a home had no room for, kept by this kernel alone
-
-
-def home() -> Path:
-    """Return the learner's own folder for the labs."""
-    named = os.environ.get("LABS_HOME")
-    return Path(named) if named else platformdirs.user_data_path("house-on-the-lake")
 
 
 def load() -> dict[str, Any]:
     """Return {lab: {checkpoint: what is known of it}}; empty before the first checkpoint.
 
-    Known are `passed`; `failures` in a row; `failed`, how often in all; `first` and `at`, the
-    times of the first and the last result.
+    Known are `passed`; `failures` in a row, `failed` in all; `first` and `at`, times of results;
+    what the last pass `saw`; after a failure, what was `found`, and the `hint`.
     """
     if home() in _unsaved:
         return _unsaved[home()]
@@ -45,12 +40,11 @@ def load() -> dict[str, Any]:
     return kept if isinstance(kept, dict) else {}
 
 
-def record(lab: str, name: str, passed: bool) -> int:
+def record(lab: str, name: str, passed: bool, found: str = "", hints: Sequence[str] = ("",)) -> int:
     """Note a checkpoint's result and return how many times in a row it has failed."""
     if not lab:
         return 0 if passed else 1
-    with _alone():
-        kept = load()
+    with rewrite() as kept:
         entry = kept.setdefault(lab, {}).setdefault(name, {})
         before = int(entry.get("failures", 0))
         failures = 0 if passed else before + 1
@@ -58,28 +52,23 @@ def record(lab: str, name: str, passed: bool) -> int:
         at = datetime.now(UTC).isoformat(timespec="seconds")
         first = entry.get("first", at)
         entry.update(passed=passed, failures=failures, failed=failed, first=first, at=at)
-        _save(kept)
+        seen, hint = found[:_LONGEST], hints[min(failures, len(hints)) - 1][:_LONGEST]
+        entry |= {"saw": seen, "found": "", "hint": ""} if passed else {"found": seen, "hint": hint}
     return failures
 
 
-def reset(lab: str) -> None:
-    """Forget one lab, so that it starts from its first step again."""
-    with _alone():
-        kept = load()
-        if kept.pop(lab, None) is not None:
-            _save(kept)
-
-
 @contextlib.contextmanager
-def _alone() -> Iterator[None]:
-    """Let two open notebooks note results one after the other, where a folder can be locked."""
+def rewrite() -> Iterator[dict[str, Any]]:
+    """Change what is known, one program after the other where a folder can be locked."""
     with contextlib.ExitStack() as stack:
         with contextlib.suppress(OSError):
             home().mkdir(parents=True, exist_ok=True)
             folder = os.open(home(), os.O_RDONLY)
             stack.callback(os.close, folder)
             fcntl.flock(folder, fcntl.LOCK_EX)
-        yield
+        kept = load()
+        yield kept
+        _save(kept)
 
 
 def _save(kept: dict[str, Any]) -> None:

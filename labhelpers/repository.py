@@ -1,36 +1,14 @@
-"""Where things are kept: the project repository, the learner's place in it, the cache.
-
-On a platform PROJECT_REPO is the folder that all pods of a tenant share. Without a platform it is
-a folder in the learner's home. Nothing is ever written into the checkout.
-"""
+"""The learner's own folders in the project repository, and what earlier labs left there."""
 
 from __future__ import annotations
 
-import getpass
-import os
-import re
 import shutil
 from pathlib import Path
 
-import platformdirs
+from labhelpers.errors import LabMissing
+from labspark.place import project_repo, user
 
-from labhelpers.progress import home
-
-__all__ = ["cache", "fresh", "project_repo", "user", "workspace"]
-
-
-def project_repo() -> Path:
-    """Return the project repository: PROJECT_REPO, or a folder in the learner's home."""
-    named = os.environ.get("PROJECT_REPO")
-    folder = Path(named).expanduser() if named else home() / "project_repo"
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder.resolve()
-
-
-def user() -> str:
-    """Return the learner's name in a form that is safe as the name of a folder."""
-    name = os.environ.get("EZMERAL_USER") or _login()
-    return re.sub(r"[^A-Za-z0-9_-]+", "-", name).strip("-") or "learner"
+__all__ = ["file_of", "fresh", "project_repo", "workspace"]
 
 
 def workspace(lab: str) -> Path:
@@ -46,14 +24,21 @@ def fresh(folder: Path) -> Path:
     return folder
 
 
-def cache() -> Path:
-    """Return the folder for what can be made again: LABS_CACHE, or the user's cache."""
-    named = os.environ.get("LABS_CACHE")
-    return Path(named) if named else platformdirs.user_cache_path("house-on-the-lake")
+def file_of(lab: str, path: Path) -> Path:
+    """Return the path of what an earlier lab left in the project repository.
+
+    >>> file_of("core-04", Path("/nowhere/card.json"))  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    labhelpers.errors.LabMissing: Expected card.json of lab core-04, found none. ...
+    """
+    if not path.is_file():
+        raise missing(path.name, lab)
+    return path
 
 
-def _login() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # a container may run under a number without a name
-        return f"user{os.getuid()}"
+def missing(what: str, lab: str) -> LabMissing:
+    """Return the error that names the lab to run first."""
+    return LabMissing(
+        f"Expected {what} of lab {lab}, found none. Run lab {lab} first; "
+        f"`labs prepare` in a terminal, with the name of this lab, does it for you."
+    )

@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+import ast
 import re
+from collections import Counter
 from collections.abc import Iterator
 
 from labrunner import source
-from labrunner.draft import Draft, Section, code_lines, spoken_words, taught_lines, words
+from labrunner.draft import (
+    Draft,
+    Section,
+    code_lines,
+    python_of,
+    spoken_words,
+    taught_lines,
+    words,
+)
 
 ORDER = (
     "What you will build",
@@ -62,8 +72,9 @@ def steps_are_numbered(draft: Draft) -> Iterator[str]:
     numbers = [int(step.title.partition(".")[0]) for step in draft.steps()]
     if numbers != list(range(1, len(numbers) + 1)):
         yield f"expected steps numbered from 1, found {numbers}."
-    if not STEPS[0] <= len(numbers) <= STEPS[1]:
-        yield f"expected {STEPS[0]} to {STEPS[1]} steps, found {len(numbers)}."
+    least, most = draft.limit("steps", STEPS)
+    if not least <= len(numbers) <= most:
+        yield f"expected {least} to {most} steps, found {len(numbers)}."
 
 
 def steps_begin_with_why(draft: Draft) -> Iterator[str]:
@@ -130,6 +141,24 @@ def recap_has_three_questions(draft: Draft) -> Iterator[str]:
         yield f"the recap asks {asked} questions; three make a lab stay."
 
 
+def right_answers_are_spread(draft: Draft) -> Iterator[str]:
+    """No letter is the right answer of more than a third of a lab's questions."""
+    rights = [
+        word.value.value
+        for cell in draft.code
+        for node in ast.walk(python_of(cell.text))
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "quiz"
+        for word in node.keywords
+        if word.arg == "right" and isinstance(word.value, ast.Constant)
+    ]
+    for right, times in Counter(rights).items():
+        if times > -(-len(rights) // 3):
+            yield (
+                f"{times} of {len(rights)} questions have the right answer at right={right!r}; "
+                "reorder the answers so that each letter is right equally often."
+            )
+
+
 def troubles_are_two_or_three(draft: Draft) -> Iterator[str]:
     """If it does not work: two or three real failures, as a table or bullets."""
     section = draft.section("If it does not work")
@@ -142,15 +171,17 @@ def troubles_are_two_or_three(draft: Draft) -> Iterator[str]:
 
 def cells_are_as_many_as_fit(draft: Draft) -> Iterator[str]:
     """A lab has 25 to 45 cells."""
-    if draft.is_lab and not CELLS[0] <= len(draft.cells) <= CELLS[1]:
-        yield f"{len(draft.cells)} cells; a lab has {CELLS[0]} to {CELLS[1]}."
+    least, most = draft.limit("cells", CELLS)
+    if draft.is_lab and not least <= len(draft.cells) <= most:
+        yield f"{len(draft.cells)} cells; a lab has {least} to {most}."
 
 
 def code_is_as_long_as_fits(draft: Draft) -> Iterator[str]:
     """A lab has 50 to 130 lines of code."""
     lines = _taught(draft)
-    if draft.is_lab and not CODE_LINES[0] <= lines <= CODE_LINES[1]:
-        yield f"{lines} lines of code; a lab has {CODE_LINES[0]} to {CODE_LINES[1]}."
+    least, most = draft.limit("code_lines", CODE_LINES)
+    if draft.is_lab and not least <= lines <= most:
+        yield f"{lines} lines of code; a lab has {least} to {most}."
 
 
 def prose_carries_the_code(draft: Draft) -> Iterator[str]:
@@ -158,11 +189,9 @@ def prose_carries_the_code(draft: Draft) -> Iterator[str]:
     said = sum(len(words(cell.text)) for cell in draft.prose)
     said += sum(len(spoken_words(cell.text)) for cell in draft.code)
     ratio = said / max(1, _taught(draft))
-    if draft.is_lab and not WORDS_PER_LINE[0] <= ratio <= WORDS_PER_LINE[1]:
-        yield (
-            f"{ratio:.1f} words of prose per line of code; "
-            f"{WORDS_PER_LINE[0]} to {WORDS_PER_LINE[1]} read well."
-        )
+    least, most = draft.limit("words_per_line", WORDS_PER_LINE)
+    if draft.is_lab and not least <= ratio <= most:
+        yield f"{ratio:.1f} words of prose per line of code; {least} to {most} read well."
 
 
 def _taught(draft: Draft) -> int:
@@ -192,6 +221,7 @@ RULES = (
     prerequisites_are_a_table,
     parameters_are_one_cell,
     recap_has_three_questions,
+    right_answers_are_spread,
     troubles_are_two_or_three,
     cells_are_as_many_as_fit,
     code_is_as_long_as_fits,

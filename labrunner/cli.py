@@ -8,40 +8,49 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 
+from labclass.command import hold_class
+from labdata import commands
 from labrunner import curriculum as curricula
-from labrunner import notebook, taxi
-from labrunner.classroom.command import hold_class
+from labrunner import notebook
+from labrunner.console import console
 from labrunner.errors import LabError
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None)
-app.add_typer(taxi.app, name="data")
-console = Console(highlight=False, soft_wrap=True)
-if not console.is_terminal:  # a log has room for a whole line
-    console = Console(highlight=False, soft_wrap=True, width=120)
+app.add_typer(commands.app, name="data")
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
+Of = Annotated[str | None, typer.Option("--workshop", help="Only this workshop, such as core.")]
 Labs = Annotated[list[str] | None, typer.Argument(help="Ids such as core/03; all when absent.")]
 
 
 @app.command("list")
-def list_labs() -> None:
-    """List the labs, in the order they are meant to be done."""
-    for lab in curricula.load().labs:
-        needs = f"  needs {', '.join(lab.needs)}" if lab.needs else ""
-        console.print(f"{lab.id:<12} {lab.title:<40} {lab.minutes:>3} min  {lab.level}{needs}")
+def list_labs(workshop: Of = None) -> None:
+    """List the workshops and their labs, in the order they are meant to be done."""
+    curriculum = curricula.load()
+    if workshop is not None:
+        curriculum.workshop(workshop)
+    for found, labs in curriculum.groups():
+        if workshop not in (None, found and found.id):
+            continue
+        if found:
+            console.print(f"{found.id}: {found.title}")
+        for lab in labs:
+            needs = f"  needs {', '.join(lab.needs)}" if lab.needs else ""
+            console.print(f"{lab.id:<12} {lab.title:<40} {lab.minutes:>3} min  {lab.level}{needs}")
 
 
 @app.command()
 def build(labs: Labs = None) -> None:
-    """Build notebooks and pictures from their sources, and the README's table of labs."""
-    from labrunner import picture, readme
+    """Build notebooks, pictures, the README's table and the catalogue's lists from sources."""
+    from labrunner import catalog, picture, readme
 
     curriculum = curricula.load()
     for drawn in picture.draw_all(curriculum.root):
         console.print(f"wrote  {drawn.relative_to(curriculum.root)}")
+    for listed in catalog.save(curriculum.root):
+        console.print(f"wrote  {listed.relative_to(curriculum.root)}")
     if readme.save(curriculum):
         console.print("wrote  README.md")
     for lab in curriculum.pick(labs or ()):
@@ -88,6 +97,7 @@ def check(labs: Labs = None) -> None:
 def replay(
     first: Annotated[str | None, typer.Option("--from", help="Start at this lab.")] = None,
     only: Annotated[str | None, typer.Option(help="Run only these: core/03,core/04.")] = None,
+    workshop: Of = None,
     set_: Annotated[
         list[str] | None, typer.Option("--set", help="A parameter: name=value, repeatable.")
     ] = None,
@@ -102,6 +112,12 @@ def replay(
     ] = False,
     solutions: Annotated[
         bool, typer.Option("--solutions", help="Run the exercises with their solutions.")
+    ] = False,
+    practice: Annotated[
+        bool,
+        typer.Option(
+            "--practice", help="See each blank fail its checkpoint, then its solution pass."
+        ),
     ] = False,
     platform: Annotated[
         Path | None, typer.Option(help="Settings of a platform that exists (NAME=value).")
@@ -120,13 +136,14 @@ def replay(
     if rows is not None:
         given["rows"] = rows
     plan = Plan(
-        labs=curriculum.pick(only.split(",") if only else (), first),
-        out=out or curriculum.root / "build" / "replay",
+        labs=curriculum.pick(only.split(",") if only else (), first, workshop),
+        out=(out or curriculum.root / "build" / "replay").absolute(),
         given=given,
         jobs=jobs,
         resume=resume,
         again=again,
         solutions=solutions,
+        practice=practice,
         platform=platform,
         timeout=timeout,
     )
@@ -163,7 +180,7 @@ def doctor(
     from labrunner.doctor import examine
 
     if platform is not None:
-        from labrunner.checkup.command import doctor as visit
+        from labclass.checkup.command import doctor as visit
 
         raise typer.Exit(visit(platform, students, as_json, console))
 
@@ -179,33 +196,160 @@ def doctor(
 
 
 @app.command()
+def setup(
+    names: Annotated[list[str], typer.Argument(help="Names of environments; see labs doctor.")],
+) -> None:
+    """Install named environments, such as `tracking`, beside the main one."""
+    from labrunner import environments
+
+    root = curricula.load().root
+    for found in [environments.find(root, name) for name in names]:
+        if found.is_installed:
+            console.print(f"The environment {found.name} is {found.state}.")
+        environments.ensure(root, [found.name], console.print)
+
+
+@app.command()
 def prepare(lab: Annotated[str, typer.Argument(help="The lab to begin with.")]) -> None:
     """Bring the platform to the state a lab needs, by replaying what is missing."""
-    from labrunner import learner
+    from labpanel import learner
 
     curriculum = curricula.load()
     raise typer.Exit(learner.prepare(curriculum, curriculum.get(lab), console))
 
 
 @app.command()
+def progress() -> None:
+    """Show where you stand: the labs, your checkpoints, and whether the platform answers."""
+    from labpanel import standing
+
+    standing.show(curricula.load().root, console)
+
+
+@app.command()
 def reset(lab: Annotated[str, typer.Argument(help="The lab to undo.")]) -> None:
     """Undo a lab: run its clean-up and forget its checkpoints."""
-    from labrunner import learner
+    from labpanel import learner
 
     curriculum = curricula.load()
     raise typer.Exit(learner.reset(curriculum, curriculum.get(lab), console))
+
+
+@app.command("open")
+def open_copy(
+    lab: Annotated[str, typer.Argument(help="The lab to open, such as core/04.")],
+    start_over: Annotated[
+        bool, typer.Option("--start-over", help="Begin with a new copy; the old one is kept.")
+    ] = False,
+    practice: Annotated[
+        bool, typer.Option("--practice", help="The copy with cells that you fill in yourself.")
+    ] = False,
+) -> None:
+    """Open your own copy of a lab in JupyterLab, which is started unless it is open."""
+    from labpanel import copies, jupyter
+    from labrunner import environments
+    from labrunner import workshop as workshops
+
+    curriculum = curricula.load()
+    found, mine = curriculum.get(lab), copies.Copies(curriculum, copies.folder())
+    environments.require_packages(curriculum.root, [workshops.of(found.id)])
+    if practice:
+        mine.require_practice(found)
+    if start_over:
+        aside = mine.start_over(found, practice=practice)
+        kept = f" Your old copy is {aside}." if aside else ""
+        shown = mine.notebook(found, practice=practice)
+        console.print(f"{shown} is as it was released.{kept}")
+    raise typer.Exit(jupyter.open_one(mine, found, practice=practice))
+
+
+@app.command()
+def licences() -> None:
+    """List the licences of what is installed with the labs."""
+    from labrunner import licences as stated
+
+    root = curricula.load().root
+    for one in stated.installed(root / "requirements.lock"):
+        console.print(f"{one.package:<36} {one.version:<18} {one.licence}", highlight=False)
+
+
+@app.command()
+def guide(
+    workshop: Annotated[str, typer.Argument(help="Which workshop, such as core.")],
+    out: Annotated[Path | None, typer.Option("--out", help="Where the page goes.")] = None,
+) -> None:
+    """Write an instructor's guide: aims, pace, questions, troubles and all solutions."""
+    from labclass import guide as guides
+    from labrunner import files
+
+    curriculum = curricula.load()
+    replayed = guides.seconds_of(curriculum.root / "build" / "replay" / "report.json")
+    text = guides.page(curriculum, workshop, replayed)
+    place = out or curriculum.root / "build" / "guide" / f"{workshop}.md"
+    place.parent.mkdir(parents=True, exist_ok=True)
+    files.write_private(place, text)
+    console.print(f"wrote {place}; it holds the solutions, and only you can read it")
+
+
+@app.command()
+def finish(
+    workshop: Annotated[str, typer.Argument(help="Which workshop, such as core.")],
+    out: Annotated[Path | None, typer.Option("--out", help="Where the zip goes.")] = None,
+    ask: Annotated[bool, typer.Option("--survey", help="Answer the three questions, too.")] = False,
+) -> None:
+    """Write your take-away of a workshop: notebooks with outputs, pages, your files, evidence."""
+    from labpanel import copies, evidence, survey, takeaway
+
+    curriculum = curricula.load()
+    notebooks = copies.folder() / "notebooks"
+    found = evidence.gather(curriculum, workshop, notebooks)
+    zipped = takeaway.write(
+        curriculum, found, notebooks, out or copies.folder() / f"{workshop}-take-away.zip"
+    )
+    for part in found.parts:
+        console.print(f"{part.lab:<12} {part.passed} of {len(part.checkpoints)} checkpoints passed")
+    for name, why in zipped.left.items():
+        console.print(f"left out: {name}: {why}")
+    console.print(f"wrote {zipped.path}, {len(zipped.names)} files", soft_wrap=True)
+    console.print(f"evidence.json in it has the sha256 {found.digest}", soft_wrap=True)
+    if ask:
+        useful = typer.prompt(survey.QUESTIONS["useful"], type=int)
+        pace = typer.prompt(f"{survey.QUESTIONS['pace']} ({', '.join(survey.PACES)})")
+        change = typer.prompt(survey.QUESTIONS["change"], default="")
+        survey.keep(workshop, useful, pace, change)
+        console.print("Your answers are kept in your folder.")
 
 
 @app.command("lab", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
 def open_lab(
     context: typer.Context,
     keep: Annotated[bool, typer.Option("--keep", help="Leave the sandbox running.")] = False,
+    checkout: Annotated[
+        bool, typer.Option("--checkout", help="Open the checkout itself, as its authors do.")
+    ] = False,
+    workshop: Of = None,
+    practice: Annotated[
+        bool, typer.Option("--practice", help="Begin with the first lab that has a practice copy.")
+    ] = False,
 ) -> None:
-    """Open JupyterLab on the labs with a platform behind it; more options go to JupyterLab."""
-    from labrunner import jupyter
+    """Open JupyterLab on your copies of the labs; options it does not know go to JupyterLab."""
+    from labpanel import copies, jupyter
 
-    root = curricula.load().root
-    raise typer.Exit(jupyter.open_lab(root, keep=keep, arguments=tuple(context.args)))
+    curriculum = curricula.load()
+    mine = None if checkout else copies.Copies(curriculum, copies.folder())
+    labs = curriculum.labs_of(workshop) if workshop else curriculum.labs
+    if practice and mine is not None:
+        one = next((lab for lab in labs if mine.has_practice(lab)), labs[0])
+        mine.require_practice(one)
+        first = mine.path(one, practice=True)
+    elif workshop is not None:
+        first = curriculum.notebook(labs[0]).relative_to(curriculum.root).as_posix()
+    else:
+        first = jupyter.START
+    arguments = tuple(context.args)
+    raise typer.Exit(
+        jupyter.open_lab(curriculum.root, mine, keep=keep, arguments=arguments, first=first)
+    )
 
 
 app.command("class")(hold_class)

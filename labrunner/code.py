@@ -6,22 +6,22 @@ import ast
 import re
 from collections.abc import Iterator
 
+from labrunner import source
 from labrunner.draft import Draft, python_of
+from labrunner.forbidden import ASKS_WHERE, MACHINE_PATH, UNVERIFIED
 
-OURS = ("labrunner", "labsandbox", "labapps")
+OURS = (
+    "labrunner", "labpanel", "labclass", "labsandbox", "labapps", "labdata", "labspark", "labshow",
+    "labkube",
+)  # fmt: skip
+MOST_IMPORTS = 3  # lines with which a lab takes what it needs of labhelpers
 INSTALLS = re.compile(
     r"\b(?:pip|pip3|conda|mamba|uv|apt|apt-get|brew)\s+(?:-\S+ +)*(?:install|add|sync|get)\b"
 )
 DOWNLOADS = re.compile(r"\b(?:wget|urlretrieve|git\s+clone|hf_hub_download|nltk\.download)\b")
-ASKS_WHERE = re.compile(
-    r"IS_TESTING|IN_SANDBOX|PYTEST_CURRENT_TEST|PAPERMILL|\bis_sandbox\b|\bis_test\b", re.I
-)
-UNVERIFIED = re.compile(
-    r"verify(?:_ssl)?\s*=\s*False|--insecure\b|\bcurl\b[^\n]* -k\b|_create_unverified_context"
-    r"|insecure-skip-tls-verify"
-)
+OF_A_REPLAY = re.compile(r"PAPERMILL", re.I)
+HOME = re.compile(r"(?<![\w.])/(?:home|Users)/\w+")  # a container's, too
 DOES = re.compile(r"(?:write|create|patch|replace|delete)(?:_\w+)?$")
-MACHINE_PATH = re.compile(r"(?:^|[\s'\"(=])(?:/home/\w|/Users/\w|/root/|C:\\\\)")
 
 
 def cells_are_python(draft: Draft) -> Iterator[str]:
@@ -46,6 +46,16 @@ def imports_are_allowed(draft: Draft) -> Iterator[str]:
                     yield f"imports `{name}`; a lab uses labhelpers and public libraries only."
 
 
+def imports_of_ours_are_few(draft: Draft) -> Iterator[str]:
+    """At most three import lines of labhelpers."""
+    lines = [
+        line for cell in draft.code for line in cell.text.splitlines()
+        if re.match(r"(?:from|import) labhelpers\b", line)
+    ]  # fmt: skip
+    if len(lines) > MOST_IMPORTS:
+        yield f"expected at most {MOST_IMPORTS} import lines of labhelpers, found {len(lines)}."
+
+
 def nothing_is_installed(draft: Draft) -> Iterator[str]:
     """Nothing is installed or downloaded from a notebook."""
     for cell in draft.code:
@@ -57,7 +67,7 @@ def nothing_is_installed(draft: Draft) -> Iterator[str]:
 def nothing_asks_where_it_runs(draft: Draft) -> Iterator[str]:
     """No branch on being in a test or in the sandbox."""
     for cell in draft.code:
-        if match := ASKS_WHERE.search(cell.text):
+        if match := ASKS_WHERE.search(cell.text) or OF_A_REPLAY.search(cell.text):
             yield f"`{match[0]}`: the path that is tested is the path that is taught."
 
 
@@ -73,7 +83,7 @@ def nothing_sleeps(draft: Draft) -> Iterator[str]:
     for cell in draft.code:
         for node in ast.walk(python_of(cell.text)):
             if isinstance(node, ast.Call) and ast.unparse(node.func).split(".")[-1] == "sleep":
-                yield f"`{ast.unparse(node)}`: use labhelpers.wait with a condition and a deadline."
+                yield f"`{ast.unparse(node)}`: use `wait` with a condition and a deadline."
 
 
 def errors_are_named(draft: Draft) -> Iterator[str]:
@@ -102,15 +112,43 @@ def last_values_are_meant(draft: Draft) -> Iterator[str]:
 def paths_are_portable(draft: Draft) -> Iterator[str]:
     """No path of one machine."""
     for cell in draft.code:
-        if match := MACHINE_PATH.search(cell.text):
-            yield f"`{match[0].strip()}` is a path of one machine; use a parameter or labhelpers."
+        if match := MACHINE_PATH.search(cell.text) or HOME.search(cell.text):
+            yield f"`{match[0]}` is a path of one machine; use a parameter or labhelpers."
 
 
 def tags_are_known(draft: Draft) -> Iterator[str]:
     """Only tags that mean something."""
     for cell in draft.written:
-        for tag in set(cell.tags) - {"parameters", "exercise", "nbval-check-output"}:
+        for tag in set(cell.tags) - {"parameters", "exercise", "blank", "nbval-check-output"}:
             yield f"the tag `{tag}` means nothing here."
+
+
+def blanks_can_be_filled(draft: Draft) -> Iterator[str]:
+    """A blank says what must come out, has a solution and a stub; a lab has three to five."""
+    blanks = [cell for cell in draft.written if "blank" in cell.tags]
+    if blanks and not 3 <= len(blanks) <= 5:
+        yield f"{len(blanks)} cells tagged `blank`; a lab has three to five, or none."
+    for cell in blanks:
+        says = any(source.BLANK.match(line) for line in cell.text.splitlines())
+        if not says or not source.solution_of(cell.text).strip():
+            first = cell.text.strip().partition("\n")[0]
+            yield f"the blank `{first}` needs `# blank:`, `# solution` and `# end of solution`."
+        else:
+            python_of(source.stub_of(cell.text))
+
+
+def clean_up_asks(draft: Draft) -> Iterator[str]:
+    """Run All destroys nothing: what a clean-up removes, it removes only when `finished` is set."""
+    section = draft.section("Clean up")
+    for cell in section.cells if section and draft.is_lab else ():
+        for node in python_of(cell.text).body if cell.kind == "code" else ():
+            names = {found.id for found in ast.walk(node) if isinstance(found, ast.Name)}
+            is_shown = isinstance(node, ast.Expr) and ast.unparse(node).startswith(
+                ("print(", "show.")
+            )
+            if "finished" not in names and not is_shown:
+                text = ast.unparse(node)[:50]
+                yield f"the clean-up runs `{text}` unasked; put it below `if finished:`."
 
 
 def exercise_has_a_solution(draft: Draft) -> Iterator[str]:
@@ -129,6 +167,7 @@ def exercise_has_a_solution(draft: Draft) -> Iterator[str]:
 RULES = (
     cells_are_python,
     imports_are_allowed,
+    imports_of_ours_are_few,
     nothing_is_installed,
     nothing_asks_where_it_runs,
     certificates_are_verified,
@@ -137,5 +176,7 @@ RULES = (
     last_values_are_meant,
     paths_are_portable,
     tags_are_known,
+    blanks_can_be_filled,
+    clean_up_asks,
     exercise_has_a_solution,
 )

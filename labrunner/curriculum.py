@@ -8,7 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from labrunner import workshop
 from labrunner.errors import BadCurriculum, UnknownLab
+from labrunner.workshop import Workshop
 
 KINDS = ("lab", "page")
 
@@ -27,6 +29,12 @@ class Lab:
     kind: str = "lab"
     set: Mapping[str, Any] = field(default_factory=dict)
     excused: Mapping[str, str] = field(default_factory=dict)
+    environment: tuple[str, ...] = ()
+
+    @property
+    def workshop(self) -> str:
+        """Return the id of this lab's workshop; empty for a page of all of them."""
+        return workshop.of(self.id)
 
     @property
     def heading(self) -> str:
@@ -42,6 +50,7 @@ class Curriculum:
 
     root: Path
     labs: tuple[Lab, ...]
+    workshops: tuple[Workshop, ...] = ()
 
     def source(self, lab: Lab) -> Path:
         """Return the percent-format file that authors edit."""
@@ -59,9 +68,44 @@ class Curriculum:
         known = ", ".join(lab.id for lab in self.labs)
         raise UnknownLab(f"Expected the id of a lab, found {lab_id!r}. There are: {known}.")
 
-    def pick(self, only: Iterable[str] = (), first: str | None = None) -> tuple[Lab, ...]:
-        """Return the labs to run, in order: some, or all from one on."""
+    def workshop(self, workshop_id: str) -> Workshop:
+        """Return the workshop with this id."""
+        for found in self.workshops:
+            if found.id == workshop_id:
+                return found
+        known = ", ".join(found.id for found in self.workshops) or "none"
+        raise UnknownLab(
+            f"Expected the id of a workshop, found {workshop_id!r}. There are: {known}."
+        )
+
+    def labs_of(self, workshop_id: str) -> tuple[Lab, ...]:
+        """Return the labs of a workshop, in order; those of all of them for an empty id."""
+        if workshop_id:
+            self.workshop(workshop_id)
+        return tuple(lab for lab in self.labs if lab.workshop == workshop_id)
+
+    def titles(self) -> dict[str, str]:
+        """Return the title of each lab's workshop, by the lab's id."""
+        return {lab.id: found.title for found in self.workshops for lab in self.labs_of(found.id)}
+
+    def groups(self) -> list[tuple[Workshop | None, tuple[Lab, ...]]]:
+        """Return the labs by workshop; first those that belong to none of them."""
+        listed = {found.id for found in self.workshops}
+        general = tuple(lab for lab in self.labs if lab.workshop not in listed)
+        found = [(None, general)] if general else []
+        return [*found, *((one, self.labs_of(one.id)) for one in self.workshops)]
+
+    def pick(
+        self, only: Iterable[str] = (), first: str | None = None, workshop: str | None = None
+    ) -> tuple[Lab, ...]:
+        """Return the labs to run, in order: some, all from one on, or a workshop and its needs."""
         wanted = {self.get(lab_id).id for lab_id in only}
+        if workshop is not None:
+            needed = {need.id for lab in self.labs_of(workshop) for need in self.with_needs(lab)}
+            narrowed = Curriculum(
+                self.root, tuple(lab for lab in self.labs if lab.id in needed), self.workshops
+            )
+            return narrowed.pick(only, first)
         labs = self.labs
         if first is not None:
             labs = labs[labs.index(self.get(first)) :]
@@ -80,10 +124,12 @@ class Curriculum:
         return tuple(before.values())
 
     def neighbours(self, lab: Lab) -> tuple[Lab | None, Lab | None]:
-        """Return the lab before and the lab after."""
-        at = self.labs.index(lab)
-        following = self.labs[at + 1] if at + 1 < len(self.labs) else None
-        return (self.labs[at - 1] if at else None), following
+        """Return the lab before and the lab after, in the same workshop."""
+        own = lab.workshop or next((one.workshop for one in self.labs if one.workshop), "")
+        row = [one for one in self.labs if one.workshop in ("", own)]
+        at = row.index(lab)
+        following = row[at + 1] if at + 1 < len(row) else None
+        return (row[at - 1] if at else None), following
 
 
 def load(root: Path | None = None) -> Curriculum:
@@ -91,15 +137,19 @@ def load(root: Path | None = None) -> Curriculum:
     root = root or Path(__file__).resolve().parent.parent
     try:
         with (root / "labs.toml").open("rb") as file:
-            entries = tomllib.load(file).get("lab", [])
+            document = tomllib.load(file)
     except (OSError, tomllib.TOMLDecodeError) as error:
         raise BadCurriculum(
             f"Expected the list of labs in {root / 'labs.toml'}: {error}."
         ) from error
     labs: list[Lab] = []
-    for entry in entries:
+    for entry in document.get("lab", []):
         labs.append(_lab(entry, {lab.id for lab in labs}))
-    return Curriculum(root, tuple(labs))
+    workshops = workshop.read(document.get("workshop", []))
+    strangers = {lab.workshop for lab in labs} - {"", *(found.id for found in workshops)}
+    if workshops and strangers:
+        raise BadCurriculum(f"labs.toml: no [[workshop]] has the id {sorted(strangers)}.")
+    return Curriculum(root, tuple(labs), workshops)
 
 
 def _lab(entry: dict[str, Any], before: set[str]) -> Lab:
@@ -108,7 +158,11 @@ def _lab(entry: dict[str, Any], before: set[str]) -> Lab:
     if unknown:
         raise BadCurriculum(f"{where}: unknown key {sorted(unknown)}; see the head of labs.toml.")
     try:
-        lab = Lab(**{**entry, "needs": tuple(entry.get("needs", ()))})
+        for key in ("needs", "environment"):
+            if isinstance(entry.get(key), str):
+                raise BadCurriculum(f'{where}: expected {key} = ["{entry[key]}"], found a text.')
+        lists = {key: tuple(entry.get(key, ())) for key in ("needs", "environment")}
+        lab = Lab(**{**entry, **lists})
     except TypeError as error:
         raise BadCurriculum(f"{where}: a key is missing ({error}).") from error
     if lab.id in before:

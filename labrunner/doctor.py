@@ -12,9 +12,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from labhelpers import jars, java, progress
-from labhelpers.errors import LabError
-from labrunner import sandbox
+from labrunner import environments, install, sandbox
+from labspark import jars, java, place
+from labspark.errors import SparkError
 
 DISK_GB = 3
 MEMORY_GB = 3.5
@@ -36,6 +36,25 @@ def examine() -> Iterator[Diagnosis]:
     """Look at everything, one after the other."""
     for look in CHECKS:
         yield look()
+    root = Path(__file__).resolve().parent.parent
+    yield packages(root)
+    yield from named_environments(root)
+
+
+def packages(root: Path) -> Diagnosis:
+    """The packages of the workshops that have some of their own."""
+    missing = environments.missing_packages(root, install.extras_of(root) - {install.DEV})
+    said = f"of all workshops but {', '.join(missing)}" if missing else "of all workshops"
+    cure = f"Type `make setup WORKSHOPS={','.join(missing)}` when you come to their labs."
+    return Diagnosis("Packages", not missing, said, cure, optional=True)
+
+
+def named_environments(root: Path) -> Iterator[Diagnosis]:
+    """The named environments: each is optional until a lab or an application needs it."""
+    for name in environments.names(root):
+        found = environments.find(root, name)
+        cure = f"Type `labs setup {name}` when a lab or an application asks for it."
+        yield Diagnosis(name.capitalize(), found.is_installed, found.state, cure, optional=True)
 
 
 def python() -> Diagnosis:
@@ -52,7 +71,7 @@ def java_runtime() -> Diagnosis:
     try:
         home = java.find_java()
         return Diagnosis("Java", True, f"{java.java_version(home)} in {home}")
-    except LabError as error:
+    except SparkError as error:
         return Diagnosis("Java", False, str(error), "Type `make setup`.")
 
 
@@ -63,29 +82,36 @@ def jar() -> Diagnosis:
     try:
         place = jars.lakehouse_jar()
         return Diagnosis("Jars", True, f"{place} ({place.stat().st_size / 2**20:.0f} MB)")
-    except (LabError, OSError) as error:
+    except (SparkError, OSError) as error:
         return Diagnosis("Jars", False, str(error), "Type `make setup`.")
 
 
 def ports() -> Diagnosis:
     """Sockets on the loopback address, a second loopback address included."""
     try:
-        for address in ("127.0.0.1", "127.244.0.1"):
-            with socket.socket() as listener:
-                listener.bind((address, 0))
-                listener.listen()
+        _listen("127.0.0.1")
     except OSError as error:
-        cure = (
-            "Pods listen on 127.244.x.y. On macOS type `sudo ifconfig lo0 alias 127.244.0.1`; "
-            "elsewhere ask who restricts sockets on this machine."
+        cure = "Ask who restricts sockets on this machine."
+        return Diagnosis("Ports", False, f"cannot listen on 127.0.0.1: {error.strerror}", cure)
+    try:
+        _listen("127.244.0.1")
+    except OSError:
+        found = (
+            "127.0.0.1 alone: pods share it, and Spark clusters, Airflow and PostgreSQL do not run"
         )
-        return Diagnosis("Ports", False, f"cannot listen on {address}: {error.strerror}", cure)
+        return Diagnosis("Ports", True, found)
     return Diagnosis("Ports", True, "free ports on the loopback addresses")
+
+
+def _listen(address: str) -> None:
+    with socket.socket() as listener:
+        listener.bind((address, 0))
+        listener.listen()
 
 
 def disk() -> Diagnosis:
     """Room for tables and for what Spark spills."""
-    folders = {Path(tempfile.gettempdir()), _existing(progress.home())}
+    folders = {Path(tempfile.gettempdir()), _existing(place.home())}
     free, where = min((shutil.disk_usage(folder).free / 2**30, folder) for folder in folders)
     cure = f"Free some space in {where}, or set TMPDIR and LABS_HOME to a bigger disk."
     return Diagnosis("Disk", free >= DISK_GB, f"{free:.1f} GB free in {where}", cure)
@@ -109,7 +135,7 @@ def words() -> Diagnosis:
 
 def home() -> Diagnosis:
     """A home that can be written."""
-    folder = progress.home()
+    folder = place.home()
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):

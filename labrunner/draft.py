@@ -13,6 +13,7 @@ from labrunner.errors import BadSource
 from labrunner.notebook import cells_of
 from labrunner.source import Cell
 from labrunner.steps import SECTION
+from labrunner.workshop import Workshop
 
 MAGIC = re.compile(r"^\s*[%!]")
 CELL_MAGIC = re.compile(r"^%%(\w+)")
@@ -36,6 +37,7 @@ class Draft:
     cells: tuple[Cell, ...]  # as a learner gets them
     written: tuple[Cell, ...]  # as the author wrote them
     sections: tuple[Section, ...]
+    workshop: Workshop | None = None
 
     @property
     def is_lab(self) -> bool:
@@ -53,6 +55,10 @@ class Draft:
         return [
             cell for cell in self.cells if cell.kind == "markdown" and "solution" not in cell.tags
         ]
+
+    def limit(self, name: str, usual: tuple[int, int]) -> tuple[int, int]:
+        """Return the least and the most of something: the workshop's, or what is usual."""
+        return self.workshop.limit(name, usual) if self.workshop else usual
 
     def section(self, title: str) -> Section | None:
         """Return the section of this title."""
@@ -74,6 +80,7 @@ def read(curriculum: Curriculum, lab: Lab) -> Draft:
         cells,
         tuple(source.read(path)),
         tuple(_sections(cells)),
+        next((one for one in curriculum.workshops if one.id == lab.workshop), None),
     )
 
 

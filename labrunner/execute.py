@@ -14,6 +14,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import nbformat
@@ -21,10 +22,12 @@ import psutil
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 
-from labrunner.steps import cells_in, steps_of
+from labrunner.steps import cells_in, numbers_of, steps_of
 
 BEGUN = time.monotonic()
 SENTENCES = 8  # lines of an error that a person reads; more of them are a stack
+PROBE = "probe"  # a blank that is run to see its checkpoint fail
+SOLUTION_TAG = "solution"  # a cell that the build adds, and that is in no source
 CHECKPOINT = "application/vnd.labs.checkpoint+json"
 
 
@@ -79,6 +82,9 @@ def main(job_file: str) -> int:
 def run(job: dict[str, Any]) -> dict[str, Any] | None:
     """Run all cells; return what failed, or None."""
     notebook = load(job["notebook"], job["parameters"])
+    numbers = numbers_of(notebook)
+    written = [one for one in notebook.cells if SOLUTION_TAG not in one.metadata.get("tags", ())]
+    sources = numbers_of(SimpleNamespace(cells=written))
     if job["sections"]:
         notebook.cells = cells_in(notebook, set(job["sections"]))
     output = Path(job["output"])
@@ -93,7 +99,8 @@ def run(job: dict[str, Any]) -> dict[str, Any] | None:
 
     def executed(cell: Any, cell_index: int, execute_reply: Any) -> None:
         cell.metadata["seconds"] = round(time.monotonic() - times[cell_index], 3)
-        for found in checkpoints(cell):
+        is_probe = PROBE in cell.metadata.get("tags", ())
+        for found in () if is_probe else checkpoints(cell):
             emit("checkpoint", **{"step": titles[cell_index][0], **_known(found)})
         nbformat.write(notebook, output)
 
@@ -109,7 +116,10 @@ def run(job: dict[str, Any]) -> dict[str, Any] | None:
     try:
         client.execute()
     except (CellExecutionError, CellTimeoutError, DeadKernelError) as problem:
-        return _failed(notebook, max(times, default=0), problem, titles)
+        index = max(times, default=0)
+        cell = notebook.cells[index].id
+        where = {"cell": numbers[cell], "source_cell": sources.get(cell, 0)}
+        return _failed(notebook, index, problem, titles[index], where)
     finally:
         nbformat.write(notebook, output)
     return None
@@ -142,21 +152,31 @@ def _known(record: dict[str, Any]) -> dict[str, Any]:
 
 
 def _failed(
-    notebook: Any, index: int, problem: Exception, titles: dict[int, tuple[int, str]]
+    notebook: Any, index: int, problem: Exception, step: tuple[int, str], where: dict[str, int]
 ) -> dict[str, Any]:
     """Tell the runner which cell failed and how, and return what was told."""
     cell = notebook.cells[index]
     found = {
-        "cell": index + 1,
-        "step": titles[index][0],
-        "title": titles[index][1],
+        **where,
+        "id": cell.id,
+        "count": cell.get("execution_count"),
+        "step": step[0],
+        "title": step[1],
         "source": cell.source,
         "name": getattr(problem, "ename", type(problem).__name__),
-        "text": _told(cell) or _first_lines(str(getattr(problem, "evalue", problem))),
+        "text": _of_checkpoint(problem)
+        or _told(cell)
+        or _first_lines(str(getattr(problem, "evalue", problem))),
         "trace": getattr(problem, "traceback", str(problem)),
     }
     emit("error", **found)
     return found
+
+
+def _of_checkpoint(problem: Exception) -> str:
+    """Return what a failed checkpoint says; its cell's error only points at the box above it."""
+    is_check = getattr(problem, "ename", "") == "CheckFailed"
+    return str(getattr(problem, "evalue", "")) if is_check else ""
 
 
 def _told(cell: Any) -> str:

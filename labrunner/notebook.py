@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from labrunner import glossary
 from labrunner.curriculum import Curriculum, Lab
 from labrunner.source import Cell, read, solution_of, solved, stub_of, write
 
@@ -24,14 +25,19 @@ METADATA = {
 }
 NAVIGATION = re.compile(r"\n\n\*\d+ minutes · [^\n]*\*$")
 SOLUTION_TAG = "solution"
+JUDGES = re.compile(r"^(?:check|quiz)\(", re.M)  # code with hints and answers: shown collapsed
 
 
 def cells_of(curriculum: Curriculum, lab: Lab, *, solutions: bool = False) -> list[Cell]:
     """Return the cells of a lab as learners get them, or with the exercise solved."""
     cells: list[Cell] = []
-    for number, cell in enumerate(read(curriculum.source(lab))):
+    for number, cell in enumerate(_linked(curriculum, lab, read(curriculum.source(lab)))):
         if number == 0:
             cell = Cell(cell.kind, f"{cell.text}\n\n{navigation(curriculum, lab)}", cell.tags)
+        if "blank" in cell.tags:
+            text, practice = solved(cell.text), stub_of(cell.text)
+            cells.append(Cell(cell.kind, text, cell.tags, practice))
+            continue
         if "exercise" not in cell.tags:
             cells.append(cell)
             continue
@@ -40,6 +46,17 @@ def cells_of(curriculum: Curriculum, lab: Lab, *, solutions: bool = False) -> li
         if solution := solution_of(cell.text):
             cells.append(Cell("markdown", _folded(solution), (SOLUTION_TAG,)))
     return cells
+
+
+def _linked(curriculum: Curriculum, lab: Lab, cells: list[Cell]) -> list[Cell]:
+    """Link the words that a lab explains to the glossary."""
+    page = glossary.page_from(curriculum.notebook(lab), curriculum.root)
+    prose = [cell.text for cell in cells if cell.kind == "markdown"]
+    linked = iter(glossary.link(prose, glossary.terms(curriculum.root), page))
+    return [
+        Cell(cell.kind, next(linked) if cell.kind == "markdown" else cell.text, cell.tags)
+        for cell in cells
+    ]
 
 
 def navigation(curriculum: Curriculum, lab: Lab) -> str:
@@ -51,7 +68,18 @@ def navigation(curriculum: Curriculum, lab: Lab) -> str:
         if other is not None:
             link = os.path.relpath(curriculum.notebook(other), here)
             parts.append(f"{word}: [{other.title}]({link})")
+    if lab.kind == "page" and (hours := _hours(curriculum)):
+        parts.append(f"the workshops: {hours}")
     return f"*{' · '.join(parts)}*"
+
+
+def _hours(curriculum: Curriculum) -> str:
+    """Return how long each workshop takes: the minutes of its labs."""
+    sums = {
+        one.id: sum(lab.minutes for lab in curriculum.labs_of(one.id))
+        for one in curriculum.workshops
+    }
+    return ", ".join(f"{name} {minutes / 60:.1f} h" for name, minutes in sums.items() if minutes)
 
 
 def build(curriculum: Curriculum, lab: Lab, *, solutions: bool = False) -> str:
@@ -92,6 +120,7 @@ def text_of(notebook: Mapping[str, Any], source: list[Cell]) -> str:
     unless its stub was edited.
     """
     exercises = {stub_of(cell.text): cell.text for cell in source if "exercise" in cell.tags}
+    blanks = {solved(cell.text): cell.text for cell in source if "blank" in cell.tags}
     cells: list[Cell] = []
     for raw in notebook["cells"]:
         tags = tuple(raw.get("metadata", {}).get("tags", ()))
@@ -99,8 +128,12 @@ def text_of(notebook: Mapping[str, Any], source: list[Cell]) -> str:
             continue
         text = raw["source"] if isinstance(raw["source"], str) else "".join(raw["source"])
         text = NAVIGATION.sub("", text) if not cells else text
+        if raw["cell_type"] == "markdown":
+            text = glossary.unlink(text)
         if "exercise" in tags:
             text = exercises.get(text, text)
+        if "blank" in tags:
+            text = blanks.get(text, text)
         if text.strip():
             cells.append(Cell(raw["cell_type"], text.strip("\n"), tags))
     return write(cells)
@@ -125,13 +158,22 @@ def _folded(solution: str) -> str:
     return f"<details>\n<summary>A solution</summary>\n\n```python\n{solution}\n```\n\n</details>"
 
 
+def _metadata(cell: Cell) -> dict[str, Any]:
+    made: dict[str, Any] = {"tags": list(cell.tags)} if cell.tags else {}
+    if cell.kind == "code" and JUDGES.search(cell.text):
+        made["jupyter"] = {"source_hidden": True}
+    if cell.practice:
+        made["labs"] = {"practice": cell.practice}
+    return made
+
+
 def _json(cell: Cell, seen: dict[str, int]) -> dict[str, Any]:
     digest = hashlib.sha256(f"{cell.kind}\n{cell.text}".encode()).hexdigest()[:12]
     again = seen[digest] = seen.get(digest, 0) + 1
     made: dict[str, Any] = {
         "cell_type": cell.kind,
         "id": digest if again == 1 else f"{digest}-{again}",
-        "metadata": {"tags": list(cell.tags)} if cell.tags else {},
+        "metadata": _metadata(cell),
         "source": cell.text.splitlines(keepends=True),
     }
     if cell.kind == "code":

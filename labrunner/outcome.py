@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
+
+from labrunner import files
 
 PASSED, FAILED, SKIPPED, RUNNING, WAITING = "passed", "failed", "skipped", "running", "waiting"
 
@@ -26,6 +27,7 @@ class Outcome:
     checkpoints: list[dict[str, Any]] = field(default_factory=list)
     error: dict[str, Any] | None = None
     again: str = ""  # what comparing the marked cells of a second run said
+    parameters: dict[str, Any] = field(default_factory=dict)  # the values it was run with
     kept: bool = False  # passed in an earlier run, not run again
 
     @property
@@ -52,15 +54,22 @@ class Outcome:
     def fail(self, name: str, text: str) -> None:
         """Turn a lab into a failed one for a reason outside of its cells."""
         self.status = FAILED
-        known = {"cell": 0, "step": 0, "title": "", "source": "", "trace": ""}
+        known = {
+            "cell": 0,
+            "source_cell": 0,
+            "id": "",
+            "count": None,
+            "step": 0,
+            "title": "",
+            "source": "",
+            "trace": "",
+        }
         self.error = self.error or {**known, "name": name, "text": text}
 
 
 def save(outcomes: list[Outcome], path: Path) -> None:
     """Write the outcomes whole or not at all."""
-    half = path.with_suffix(".half")
-    half.write_text(json.dumps([asdict(outcome) for outcome in outcomes], indent=1), "utf-8")
-    os.replace(half, path)
+    files.replace(path, json.dumps([asdict(outcome) for outcome in outcomes], indent=1))
 
 
 def load(path: Path) -> dict[str, Outcome]:

@@ -27,6 +27,14 @@ LOOK = """<style>
 .jp-RenderedHTMLCommon table { table-layout:auto !important; overflow-wrap:anywhere }
 </style>
 </head>"""
+# A cell that JupyterLab shows collapsed is a fold in the page.
+FOLDED = """{%- extends 'lab/index.html.j2' -%}
+{% block input_group -%}
+{%- if cell.metadata.get('jupyter', {}).get('source_hidden') -%}
+<details class="labs-folded"><summary>The code of this cell</summary>{{ super() }}</details>
+{%- else -%}{{ super() }}{%- endif -%}
+{%- endblock input_group %}
+"""
 WORDS = re.compile(r"<img alt=\"([^\"]*)\"")
 
 
@@ -44,9 +52,11 @@ def write(executed: Path, home: Path) -> Path:
 
     `home` is the folder that the notebook comes from: its text shows pictures relative to it.
     """
+    from jinja2 import DictLoader
     from nbconvert import HTMLExporter
 
-    exporter: Any = HTMLExporter()
+    exporter: Any = HTMLExporter(extra_loaders=[DictLoader({"folded.html.j2": FOLDED})])
+    exporter.template_file = "folded.html.j2"
     notebook = read(executed)
     for cell in notebook.cells:
         if cell.cell_type == "markdown":

@@ -7,7 +7,7 @@ import builtins
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from urllib.parse import unquote
+from urllib.parse import unquote, urlsplit
 
 from labrunner import secrets
 from labrunner.draft import Draft, python_of
@@ -18,6 +18,8 @@ LINK = re.compile(r"(?<!!)\[(?P<text>[^\]]*)\]\((?P<target>[^)\s]+)[^)]*\)")
 IMAGE = re.compile(r"!\[(?P<alt>[^\]]*)\]\((?P<target>[^)\s]+)[^)]*\)")
 HTML_IMAGE = re.compile(r"<img\b[^>]*>", re.I)
 NAME = re.compile(r"^[a-z_][a-z0-9_]*$")
+# Whose functions a lab may name in its text: what it imports, and what that stands on.
+ROOMS = ("labhelpers", "labdata", "labshow", "labspark")
 CALL = re.compile(r"^([A-Za-z_][\w.]*)\(\)?$")
 
 
@@ -45,6 +47,18 @@ def links_lead_somewhere(draft: Draft) -> Iterator[str]:
                 continue
             if not (draft.folder / target).exists():
                 yield f"`{match['target']}` leads nowhere."
+
+
+def sources_are_two_to_four(draft: Draft) -> Iterator[str]:
+    """A lab has two to four links to pages of others, each by HTTPS and once."""
+    targets = [match["target"] for cell in draft.prose for match in LINK.finditer(cell.text)]
+    outside = [target for target in targets if re.match(r"[a-z]+:", target)]
+    if not 2 <= len(set(outside)) == len(outside) <= 4:
+        yield f"{len(outside)} links to other pages, {len(set(outside))} different: give 2 to 4."
+    for target in outside:
+        address = urlsplit(target)
+        if address.scheme != "https" or "." not in (address.hostname or "") or address.query:
+            yield f"{target} is not the address of a page: https, a host, a path."
 
 
 def pictures_have_words(draft: Draft) -> Iterator[str]:
@@ -85,8 +99,9 @@ def _names(draft: Draft) -> set[str]:
     for cell in (*draft.code, *draft.written):
         if cell.kind == "code":
             found |= set(re.findall(r"[A-Za-z_]\w*", cell.text))
-    for path in sorted((draft.root / "labhelpers").glob("*.py")):
-        found |= _defined(path)
+    for room in ROOMS:
+        for path in sorted((draft.root / room).rglob("*.py")):
+            found |= _defined(path)
     return found
 
 
@@ -117,6 +132,7 @@ RULES = (
     words_are_kind,
     text_is_finished,
     links_lead_somewhere,
+    sources_are_two_to_four,
     pictures_have_words,
     secrets_are_absent,
     names_in_text_exist,

@@ -12,9 +12,14 @@ END = "<!-- end of labs -->"
 def table(curriculum: Curriculum) -> str:
     """Return the table of labs as Markdown."""
     lines = ["| lab | you | time | level |", "|---|---|---|---|"]
-    for lab in curriculum.labs:
-        link = f"notebooks/{lab.file}.ipynb"
-        lines.append(f"| {lab.id} | [{lab.title}]({link}) | {lab.minutes} min | {lab.level} |")
+    for workshop, labs in curriculum.groups():
+        if workshop:
+            minutes = sum(lab.minutes for lab in labs)
+            about = f"**{workshop.title}.** {workshop.sentence}"
+            lines.append(f"| **{workshop.id}** | {about} | {minutes} min | |")
+        for lab in labs:
+            link = f"notebooks/{lab.file}.ipynb"
+            lines.append(f"| {lab.id} | [{lab.title}]({link}) | {lab.minutes} min | {lab.level} |")
     return "\n".join(lines)
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import hashlib
+import importlib
 import json
 import os
 import queue
@@ -24,12 +25,14 @@ from typing import Any
 
 from rich.console import Console
 
-from labrunner import notebook, outcome, sandbox, settings
+from labrunner import notebook, outcome, practice, sandbox, settings
 from labrunner.curriculum import Curriculum, Lab
 from labrunner.errors import ReplayBusy
 from labrunner.live import Board
 from labrunner.outcome import FAILED, PASSED, RUNNING, SKIPPED, WAITING, Outcome
-from labrunner.worker import Worker, none_left
+from labrunner.worker import MARK, Worker, end_orphans, none_left
+
+_ENDINGS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,7 @@ class Plan:
     resume: bool = False
     again: bool = False
     solutions: bool = False
+    practice: bool = False  # run each blank before its solution: its checkpoint must fail
     platform: Path | None = None
     timeout: int = 3600
     home: Path | None = None  # where the learner's progress is kept; None: with the replay
@@ -67,6 +71,8 @@ def replay(curriculum: Curriculum, plan: Plan, console: Console) -> list[Outcome
             lab.id: notebook.text_to_run(curriculum, lab, solutions=plan.solutions)
             for lab in plan.labs
         }
+        if plan.practice:
+            texts = {lab: practice.proof_of(text) for lab, text in texts.items()}
         outcomes = _outcomes(plan, texts, values)
         _prepare_folder(plan)
         with contextlib.ExitStack() as stack:
@@ -111,6 +117,9 @@ class Run:
                     self._start(lab)
                 if not self.active:
                     return
+                # The report's library takes seconds to import: now, while a lab runs. In a
+                # thread of its own its imports and those of the others waited for each other.
+                importlib.import_module("nbconvert")
                 self._finish(self.done.get())
 
     @contextlib.contextmanager
@@ -172,6 +181,9 @@ class Run:
     def _finish(self, lab_id: str) -> None:
         self.active.discard(lab_id)
         found = self.outcomes[lab_id]
+        if found.status == PASSED and self.plan.practice:
+            practice.judge(found, self.plan.executed(self.curriculum.get(lab_id)))
+            self.board.tell(found)
         if found.status == PASSED and self.plan.again:
             from labrunner import again
 
@@ -181,8 +193,12 @@ class Run:
 
 
 def _outcomes(plan: Plan, texts: Mapping[str, str], values: settings.Values) -> list[Outcome]:
-    """Return an outcome per lab: kept from an earlier run where `--resume` may, or waiting."""
-    before = outcome.load(plan.state / "outcomes.json") if plan.resume else {}
+    """Return an outcome per lab: kept from an earlier run where `--resume` may, or waiting.
+
+    A run that passed whole was tidied: what its labs had made is gone, so nothing of it is kept.
+    """
+    goes_on = plan.resume and (plan.state / "home").is_dir()
+    before = outcome.load(plan.state / "outcomes.json") if goes_on else {}
     found = []
     for lab in plan.labs:
         asked = json.dumps(values[lab.id], sort_keys=True)
@@ -192,12 +208,13 @@ def _outcomes(plan: Plan, texts: Mapping[str, str], values: settings.Values) -> 
             old.kept = True
             found.append(old)
         else:
-            found.append(Outcome(lab.id, lab.title, digest))
+            found.append(Outcome(lab.id, lab.title, digest, parameters=dict(values[lab.id])))
     return found
 
 
 def _prepare_folder(plan: Plan) -> None:
     """Clear what an earlier replay left, unless this one goes on with it."""
+    end_orphans(_runtime(plan))
     if not plan.resume:
         sandbox.take_down(plan.state / "sandbox", plan.state / "sandbox.log")
         for name in (".state", "notebooks"):
@@ -222,6 +239,10 @@ def _platform(plan: Plan, todo: list[Lab], board: Board) -> Iterator[dict[str, s
             yield sandbox.merged(environment, found)
 
 
+def _runtime(plan: Plan) -> Path:
+    return plan.state.absolute() / "runtime"
+
+
 def _environment(plan: Plan) -> dict[str, str]:
     """Return what a lab's process finds: our programs first, places of its own."""
     state = plan.state.absolute()
@@ -229,7 +250,7 @@ def _environment(plan: Plan) -> dict[str, str]:
     # A first path entry makes `labs` and `labsandbox` in a cell mean these ones.
     found["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{found.get('PATH', os.defpath)}"
     found["LABS_HOME"] = str(plan.home or state / "home")
-    found["JUPYTER_RUNTIME_DIR"] = str(state / "runtime")
+    found[MARK] = str(_runtime(plan))
     found["IPYTHONDIR"] = str(state / "ipython")
     found["MPLBACKEND"] = "module://matplotlib_inline.backend_inline"
     found.setdefault("PROJECT_REPO", str(plan.project or state / "project"))
@@ -239,8 +260,15 @@ def _environment(plan: Plan) -> dict[str, str]:
 @contextlib.contextmanager
 def only_one(out: Path) -> Iterator[None]:
     """Refuse a second replay in the same folder while one runs."""
-    out.mkdir(parents=True, exist_ok=True)
-    with (out / ".lock").open("w") as file:
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        opened = (out / ".lock").open("w")
+    except OSError as error:
+        raise ReplayBusy(
+            f"Expected to write to {out}, found: {error.strerror}. "
+            "Type `labs replay --out FOLDER` with a folder of yours."
+        ) from error
+    with opened as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
@@ -253,7 +281,11 @@ def only_one(out: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def interruptible() -> Iterator[None]:
-    """Make SIGTERM and a closed terminal end a replay as Ctrl-C does: cleanly."""
+    """Make Ctrl-C, SIGTERM and a closed terminal end this process in order.
+
+    SIGINT is named too: a shell starts the background jobs of a script with SIGINT ignored, Python
+    then installs no handler for it, and children would inherit that.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -261,7 +293,7 @@ def interruptible() -> Iterator[None]:
     def stop(number: int, frame: object) -> None:
         raise KeyboardInterrupt
 
-    before = {one: signal.signal(one, stop) for one in (signal.SIGTERM, signal.SIGHUP)}
+    before = {one: signal.signal(one, stop) for one in _ENDINGS}
     try:
         yield
     finally:

@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
-from labrunner import page, secrets
+from labrunner import page, reproduction, secrets
 from labrunner.curriculum import Curriculum
 from labrunner.live import SIGNS
 from labrunner.outcome import FAILED, PASSED, SKIPPED, Outcome
 from labrunner.replay import Plan
+from labrunner.steps import numbers_of
 
 OUTSIDE_STEPS = "Before and after the steps"
 
@@ -29,15 +30,20 @@ def write(
     homes = {lab.id: curriculum.notebook(lab).parent for lab in plan.labs}
     files = {lab.id: plan.executed(lab) for lab in plan.labs}
     known = set(known)
+    titles = curriculum.titles()
     shown = []
     for found in outcomes:
         executed = files[found.lab]
         if executed.is_file():
             page.write(executed, homes[found.lab])
             _refuse_secrets(found, executed, known)
-        shown.append(_shown(plan, found, executed))
-    (plan.out / "report.html").write_text(_html(outcomes, shown), "utf-8")
-    (plan.out / "report.json").write_text(json.dumps(_json(outcomes), indent=1) + "\n", "utf-8")
+        group = {"workshop": titles.get(found.lab, "")}
+        again = _again(plan, found, outcomes, curriculum)
+        shown.append(_shown(plan, found, executed) | again | group)
+    origin = reproduction.commit(curriculum.root)
+    (plan.out / "report.html").write_text(_html(outcomes, shown, origin), "utf-8")
+    text = json.dumps(_json(outcomes, shown, origin), indent=1)
+    (plan.out / "report.json").write_text(text + "\n", "utf-8")
     ElementTree.ElementTree(_junit(outcomes)).write(
         plan.out / "junit.xml", encoding="utf-8", xml_declaration=True
     )
@@ -60,10 +66,12 @@ def take_away(plan: Plan, outcomes: Sequence[Outcome], path: Path) -> None:
 
 def _refuse_secrets(found: Outcome, executed: Path, known: set[str]) -> None:
     notebook = page.read(executed)
-    for number, cell in enumerate(notebook.cells, start=1):
+    numbers = numbers_of(notebook)
+    for cell in notebook.cells:
         said = secrets.search(json.dumps(cell.get("outputs", []), ensure_ascii=False), known)
         if said:
             found.error = None
+            number = numbers.get(cell.id, "of the parameters")
             found.fail("SecretInOutput", f"cell {number} shows {', '.join(said)}; do not print it")
             executed.with_suffix(".html").unlink(missing_ok=True)
             return
@@ -84,7 +92,25 @@ def _shown(plan: Plan, found: Outcome, executed: Path) -> dict[str, Any]:
         "picture": page.picture(page.read(executed)) if is_clean else None,
         "notebook": link if is_clean else "",
         "page": link.replace(".ipynb", ".html") if is_clean else "",
-        "command": f"labs replay --only {found.lab}",
+    }
+
+
+def _again(
+    plan: Plan, found: Outcome, outcomes: Sequence[Outcome], curriculum: Curriculum
+) -> dict[str, Any]:
+    """Return how to run a lab again as it was run, and where its failing cell is written."""
+    lab = curriculum.get(found.lab)
+    parameters = {one.lab: one.parameters for one in outcomes}
+    error = found.error or {}
+    where = ""
+    if number := error.get("source_cell"):
+        where = reproduction.place(curriculum, lab, number)
+    file = os.path.relpath(curriculum.source(lab), plan.out)
+    return {
+        "command": reproduction.command(curriculum, plan, lab, parameters),
+        "source_place": where,
+        "source_file": file if where else "",
+        "cell_anchor": f"#cell-id={error['id']}" if error.get("id") else "",
     }
 
 
@@ -109,7 +135,7 @@ def _parts(found: Outcome) -> list[dict[str, Any]]:
     return parts
 
 
-def _html(outcomes: Sequence[Outcome], shown: list[dict[str, Any]]) -> str:
+def _html(outcomes: Sequence[Outcome], shown: list[dict[str, Any]], origin: str) -> str:
     import jinja2
 
     template = jinja2.Environment(autoescape=True, trim_blocks=False).from_string(
@@ -124,6 +150,7 @@ def _html(outcomes: Sequence[Outcome], shown: list[dict[str, Any]]) -> str:
         seconds=sum(found.seconds for found in outcomes),
         duration=duration,
         about=about(),
+        commit=origin,
     )
 
 
@@ -150,11 +177,16 @@ def about() -> str:
     )
 
 
-def _json(outcomes: Sequence[Outcome]) -> dict[str, Any]:
+def _json(outcomes: Sequence[Outcome], shown: list[dict[str, Any]], origin: str) -> dict[str, Any]:
+    added = ("command", "source_place")
     return {
         "about": about(),
+        "commit": origin,
         "passed": all(found.status == PASSED for found in outcomes),
-        "labs": [{**asdict(found), "steps": _steps(found)} for found in outcomes],
+        "labs": [
+            {**asdict(found), "steps": _steps(found), **{name: one[name] for name in added}}
+            for found, one in zip(outcomes, shown, strict=True)
+        ],
     }
 
 

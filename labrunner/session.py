@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 import shutil
-import threading
 from pathlib import Path
 
 from rich.console import Console
 
-from labrunner import outcome, report, sandbox, secrets
+from labrunner import environments, outcome, report, sandbox, secrets, settings, workshop
 from labrunner import replay as replays
 from labrunner.curriculum import Curriculum
 from labrunner.errors import Interrupted
@@ -23,8 +21,12 @@ def replay(
     curriculum: Curriculum, plan: Plan, console: Console, take_away: Path | None = None
 ) -> int:
     """Run a plan, report it, and return a shell's exit status."""
-    # The pages' library takes two seconds to import: time that passes while the first lab runs.
-    threading.Thread(target=importlib.import_module, args=("nbconvert",), daemon=True).start()
+    settings.assign(curriculum, plan.labs, plan.given)  # a mistake is told before anything is done
+    if plan.platform is not None:
+        sandbox.settings_of(plan.platform)
+    needed = dict.fromkeys(name for lab in plan.labs for name in lab.environment)
+    environments.require_packages(curriculum.root, {workshop.of(lab.id) for lab in plan.labs})
+    environments.ensure(curriculum.root, needed, console.print)
     try:
         outcomes = replays.replay(curriculum, plan, console)
     except KeyboardInterrupt as error:

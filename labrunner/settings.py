@@ -39,18 +39,15 @@ def parse(text: str) -> tuple[str, Any]:
 
 def read_file(path: Path) -> dict[str, Any]:
     """Read parameters from a TOML, YAML or JSON file."""
-    try:
-        text = path.read_text("utf-8")
-        if path.suffix == ".toml":
-            return tomllib.loads(text)
-        if path.suffix == ".json":
-            found = json.loads(text)
-        else:
-            import yaml
+    import yaml
 
-            found = yaml.safe_load(text)
-    except (OSError, ValueError) as error:
+    read = {".toml": tomllib.loads, ".json": json.loads}.get(path.suffix, yaml.safe_load)
+    try:
+        found = read(path.read_text("utf-8"))
+    except (OSError, ValueError, yaml.YAMLError) as error:
         raise LabError(f"Expected parameters in {path}: {error}.") from error
+    if not isinstance(found or {}, dict):
+        raise LabError(f"Expected parameters as `name: value` in {path}, found {found!r}.")
     return dict(found or {})
 
 

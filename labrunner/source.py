@@ -16,7 +16,9 @@ from labrunner.errors import BadSource
 
 SOLUTION = re.compile(r"^(\s*)# solution\s*$")
 END = re.compile(r"^\s*# end of solution\s*$")
+BLANK = re.compile(r"^(\s*)# blank: (.*)$")
 STUB = re.compile(r"^(\s*)# stub: (.*)$")
+MARKER = re.compile(r"^# %%(?:\s|$)")
 TEXT_ONLY = {"notebook_metadata_filter": "-all", "cell_metadata_filter": "tags"}
 
 
@@ -27,6 +29,7 @@ class Cell:
     kind: str  # "code" or "markdown"
     text: str
     tags: tuple[str, ...] = ()
+    practice: str = ""  # of a blank: what a learner gets who practises
 
 
 @dataclass(frozen=True)
@@ -54,6 +57,23 @@ def read(path: Path) -> list[Cell]:
     ]
 
 
+def first_lines(text: str) -> list[int]:
+    """Return the number of the first line of each cell's own text, in the order of `read`.
+
+    >>> first_lines("# %% [markdown]\\n# # Title\\n\\n# %%\\n\\n# %%\\n# %%magic\\n1 + 1\\n")
+    [2, 7]
+    """
+    found: list[int] = []
+    is_waiting = False
+    for number, line in enumerate(text.splitlines(), start=1):
+        if MARKER.match(line):
+            is_waiting = True
+        elif is_waiting and line.strip(" #"):
+            found.append(number)
+            is_waiting = False
+    return found
+
+
 def write(cells: list[Cell]) -> str:
     """Return the percent-format text of cells; the inverse of `read`."""
     import jupytext
@@ -68,7 +88,7 @@ def write(cells: list[Cell]) -> str:
 
 
 def stub_of(text: str) -> str:
-    """Return an exercise as the learner first sees it: without the solution."""
+    """Return an exercise or a blank as the learner first sees it: without the solution."""
     kept: list[str] = []
     inside = False
     for line in text.splitlines():
@@ -79,14 +99,16 @@ def stub_of(text: str) -> str:
             inside = False
         elif stub := STUB.match(line):
             kept.append(stub[1] + stub[2])
+        elif blank := BLANK.match(line):
+            kept.append(f"{blank[1]}# Your task: {blank[2]}")
         elif not inside:
             kept.append(line)
     return "\n".join(kept)
 
 
 def solved(text: str) -> str:
-    """Return an exercise with its solution in place, markers and stub lines gone."""
-    marks = (SOLUTION, END, STUB)
+    """Return an exercise or a blank with its solution in place, markers and stub lines gone."""
+    marks = (SOLUTION, END, STUB, BLANK)
     lines = (line for line in text.splitlines() if not any(mark.match(line) for mark in marks))
     return "\n".join(lines)
 

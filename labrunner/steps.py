@@ -6,6 +6,7 @@ import re
 from typing import Any
 
 SECTION = re.compile(r"^## (.+?)\s*$", re.M)
+INJECTED = "injected-parameters"  # papermill's tag
 STEP = re.compile(r"^## (\d+)\. (.+?)\s*$", re.M)
 
 
@@ -18,6 +19,15 @@ def cells_in(notebook: Any, sections: set[str]) -> list[Any]:
         if is_inside:
             kept.append(cell)
     return kept
+
+
+def numbers_of(notebook: Any, without: str = INJECTED) -> dict[str, int]:
+    """Return by its id the number of each cell as the learner's notebook counts it.
+
+    A headless run adds a cell of parameters, which no learner has.
+    """
+    cells = (one for one in notebook.cells if without not in one.metadata.get("tags", ()))
+    return {cell.id: number for number, cell in enumerate(cells, start=1)}
 
 
 def steps_of(notebook: Any) -> dict[int, tuple[int, str]]:

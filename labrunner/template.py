@@ -31,12 +31,13 @@ HEAD = """\
 
 # %% tags=["parameters"]
 rows: int = 1000  # how many rows the lab works on
+finished: bool = False  # True: the clean-up removes what this lab made
 
 # %% [markdown]
 # ## Setup
 
 # %%
-from labhelpers.check import begin, check
+from labhelpers import begin, check
 
 begin("{id}")
 """
@@ -88,6 +89,8 @@ doubled = made * 2
 # - The first thing, in the past tense.
 # - The second thing.
 #
+# More: [a page](https://example.org/one), [another page](https://example.org/two).
+#
 # 1. A first question?
 # 2. A second question?
 # 3. A third question?
@@ -95,10 +98,11 @@ doubled = made * 2
 # %% [markdown]
 # ## Clean up
 #
-# What this removes, what it keeps and why.
+# What this removes when you have set `finished`, what it keeps and why.
 
 # %%
-del made
+if finished:
+    del made
 """
 
 

@@ -1,11 +1,17 @@
-"""Start a lab's process, read its events, end it with everything below it."""
+"""Start a lab's process, read its events, end it with everything below it.
+
+A lab may start programs that outlive its kernel. All of them inherit a variable that names a folder
+of the replay; when the replay was killed with -9, the next one in this folder knows them by it.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import json
+import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,7 +19,11 @@ from typing import Any
 import psutil
 
 from labrunner.curriculum import Lab
+from labrunner.errors import ReplayBusy
 from labrunner.outcome import Outcome
+
+MARK = "JUPYTER_RUNTIME_DIR"
+_ORPHAN_SECONDS = 60
 
 
 class Worker:
@@ -67,6 +77,31 @@ class Worker:
             for process in psutil.wait_procs(tree, timeout=5)[1]:
                 with contextlib.suppress(psutil.Error):
                     process.kill()
+
+
+def end_orphans(runtime: Path) -> None:
+    """End what the labs of a killed replay have left running; what forks meanwhile, too."""
+    deadline = time.monotonic() + _ORPHAN_SECONDS
+    while left := [one for one in psutil.process_iter() if _is_marked(one, runtime)]:
+        if time.monotonic() > deadline:
+            pids = ", ".join(str(process.pid) for process in left)
+            raise ReplayBusy(
+                f"Expected the processes of the replay before this one to end, found {pids} alive "
+                f"after {_ORPHAN_SECONDS} s. Look at them with `ps -fp {pids.replace(' ', '')}`, "
+                "then begin this replay again."
+            )
+        for process in left:
+            with contextlib.suppress(psutil.Error):
+                process.kill()
+        psutil.wait_procs(left, timeout=10)
+
+
+def _is_marked(process: psutil.Process, runtime: Path) -> bool:
+    try:
+        marked = process.environ().get(MARK) == str(runtime)
+        return marked and process.pid != os.getpid() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.Error:
+        return False
 
 
 @contextlib.contextmanager

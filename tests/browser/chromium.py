@@ -13,7 +13,7 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
-from playwright.sync_api import Browser, Page, Playwright
+from playwright.sync_api import Browser, Page, Playwright, expect
 
 MISSING = "No browser is here: `apt-get install chromium libnss3-tools` brings it."
 WINDOW = {"width": 1280, "height": 800}
@@ -63,10 +63,19 @@ def window(browser: Browser, width: int = WINDOW["width"], **look: str) -> Itera
     size = {"width": width, "height": WINDOW["height"]}
     context = browser.new_context(viewport=size, locale="en-GB", **look)  # type: ignore[arg-type]
     context.set_default_timeout(PATIENCE * 1000)
+    expect.set_options(timeout=PATIENCE * 1000)
     try:
         yield context.new_page()
     finally:
         context.close()
+
+
+@contextlib.contextmanager
+def stranger(playwright: Playwright, home: Path) -> Iterator[Page]:
+    """Open a window of a browser that trusts no platform."""
+    trust(home)
+    with running(playwright, home) as browser, window(browser) as page:
+        yield page
 
 
 def _certutil(database: Path, *words: str) -> None:

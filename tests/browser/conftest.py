@@ -19,6 +19,7 @@ from tests.browser.lab import OpenLab
 from tests.browser.workshop import Workshop
 
 OpenLabs = Callable[..., OpenLab]
+Shoot = Callable[[Page, str], None]
 
 
 @pytest.fixture(scope="package")
@@ -53,6 +54,14 @@ def browser(driver: Playwright, open_workshop: Workshop, folder: Path) -> Iterat
 
 
 @pytest.fixture(scope="package")
+def plain_browser(driver: Playwright, folder: Path) -> Iterator[Browser]:
+    """Start a browser that needs no platform."""
+    (folder / "plain").mkdir()
+    with chromium.running(driver, folder / "plain") as found:
+        yield found
+
+
+@pytest.fixture(scope="package")
 def open_lab(open_workshop: Workshop, browser: Browser) -> Iterator[OpenLabs]:
     """Return a function that opens a lab in a window of its own."""
     with contextlib.ExitStack() as stack:
@@ -74,7 +83,7 @@ def page(browser: Browser) -> Iterator[Page]:
 
 
 @pytest.fixture(scope="package")
-def shoot() -> Callable[[Page, str], None]:
+def shoot() -> Shoot:
     """Return a function that takes a picture for the README, where LABS_SCREENS names a folder."""
     from tests.browser.screens import write
 

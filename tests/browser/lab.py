@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Locator, Page, TimeoutError, expect
 
-from labhelpers.check import MIME
-from labhelpers.wait import WaitTimeout, wait
+from labhelpers.deadline import WaitTimeout, wait
+from labshow.checkpoint import MIME
 from tests.browser.accessibility import TWO_FRAMES
 from tests.browser.chromium import PATIENCE, WINDOW
 from tests.browser.workshop import Workshop
@@ -21,6 +22,7 @@ IS_IN_VIEW = """one => {
   const box = one.getBoundingClientRect(), middle = box.top + box.height / 2;
   return box.height > 0 && middle > 100 && middle < innerHeight - 50;
 }"""
+BRIEF = 5000  # milliseconds
 RUN = "Run All Cells"
 SEEN = ROOT / "build" / "browser.png"  # the window, when something was waited for in vain
 OUTPUTS = ".jp-Notebook .jp-OutputArea-output"
@@ -47,6 +49,74 @@ class OpenLab:
         self.page.get_by_role("menuitem", name="Run", exact=True).click()
         self.page.get_by_role("menuitem", name=RUN, exact=True).click()
 
+    def choose(self, menu: str, entry: str) -> None:
+        """Choose an entry of a menu; its shortcut, where it has one, is not part of its label."""
+        self.page.get_by_role("menuitem", name=menu, exact=True).click()
+        whole = re.compile(f"^{re.escape(entry)}$")
+        label = self.page.locator(".lm-Menu-itemLabel", has_text=whole)
+        self.page.get_by_role("menuitem").filter(has=label).click()
+
+    def cell(self, index: int) -> Locator:
+        """Return a cell by its place in the notebook."""
+        return self.page.locator(".jp-Notebook .jp-Cell").nth(index)
+
+    def select(self, index: int) -> None:
+        """Click into the text of a cell; it is then the one that menus mean."""
+        self.look_at(self.cell(index))
+        self.cell(index).locator(".cm-content").click()
+
+    def write(self, index: int, text: str) -> None:
+        """Replace the text of a cell, as somebody who pastes it."""
+        self.select(index)
+        self.page.keyboard.press("Control+a")
+        self.page.keyboard.insert_text(text)
+
+    def run_from(self, index: int) -> None:
+        """Run a cell and those below it, until one fails; what older runs showed is cleared."""
+        self.choose("Edit", "Clear Outputs of All Cells")
+        self.select(index)
+        self.choose("Run", "Run Selected Cell and All Below")
+
+    def restart(self) -> None:
+        """Restart the kernel, and agree when JupyterLab asks."""
+        self.choose("Kernel", "Restart Kernel…")
+        self.page.get_by_role("button", name="Confirm Kernel Restart").click()
+        status = self.page.get_by_role("button", name="Python 3 (ipykernel) | Idle")
+        expect(status).to_be_visible(timeout=PATIENCE * 1000)
+
+    def run_above(self, index: int, deadline: float) -> None:
+        """Run the cells above one, and wait for them."""
+        self.choose("Edit", "Clear Outputs of All Cells")
+        self.select(index)
+        self.choose("Run", "Run All Above Selected Cell")
+
+        def left() -> list[str]:
+            if self.box.count():
+                self._sign_in_if_still_asked()
+            return uncounted({"cells": self._save()["cells"][:index]})
+
+        wait("the cells above to be run", left, until=lambda found: not found, deadline=deadline)
+
+    def result_of(self, checkpoint: str, deadline: float) -> bool:
+        """Wait for the result of a checkpoint below the cells; return whether it passed."""
+
+        def look() -> dict[str, bool]:
+            if self.box.count():
+                self._sign_in_if_still_asked()
+            if any("*" in prompt for prompt in self.unfinished()):  # it runs, or waits for its turn
+                return {}
+            self.saved = self._save()
+            return checkpoints(self.saved)
+
+        found = wait(
+            f"a result of {checkpoint}",
+            look,
+            until=lambda seen: checkpoint in seen,
+            deadline=deadline,
+            every=1.0,
+        )
+        return bool(found[checkpoint])
+
     @property
     def box(self) -> Locator:
         """Return the closed box that asks for a password."""
@@ -58,12 +128,21 @@ class OpenLab:
         self.box.fill(self.workshop.password)
         self.box.press("Enter")
 
+    def _sign_in_if_still_asked(self) -> None:
+        """Answer a box that may be gone before it is answered: the last answer was on its way."""
+        with contextlib.suppress(TimeoutError):
+            self.box.fill(self.workshop.password, timeout=BRIEF)
+            self.box.press("Enter", timeout=BRIEF)
+
     def wait_until_run(self, deadline: float = PATIENCE) -> None:
-        """Wait until every code cell has its number, or one has failed; sign in when asked."""
+        """Wait until every code cell has its number, or one has failed; sign in when asked.
+
+        A collapsed cell shows no number, so those are read from the saved notebook.
+        """
 
         def look() -> list[str]:
             if self.box.count():
-                self.sign_in()
+                self._sign_in_if_still_asked()
             return self.unfinished()
 
         try:
@@ -77,12 +156,22 @@ class OpenLab:
             self.page.screenshot(path=SEEN)
             said = "\n".join(self.outputs()[-3:])
             raise AssertionError(f"{late} {SEEN} shows it. The last outputs:\n{said}") from late
-        self.saved = self._save()
+
+        def save() -> list[str]:
+            self.saved = self._save()
+            return uncounted(self.saved)
+
+        wait(
+            f"each code cell of {self.file} to have its number",
+            save,
+            until=lambda left: not left or self.errors(),
+            deadline=deadline,
+        )
 
     def unfinished(self) -> list[str]:
-        """Return the prompts of cells that run or wait."""
+        """Return the prompts of cells that run or wait; a collapsed cell has none."""
         cells = self.page.locator(".jp-Notebook .jp-CodeCell")
-        prompts = cells.locator(".jp-InputPrompt").all_text_contents()
+        prompts = cells.locator(".jp-InputPrompt:not(.jp-Placeholder-prompt)").all_text_contents()
         return [prompt for prompt in prompts if not any(one.isdigit() for one in prompt)]
 
     def errors(self) -> list[str]:
@@ -139,6 +228,15 @@ def checkpoints(notebook: dict[str, Any]) -> dict[str, bool]:
     ]
     records = [data[MIME] for data in shown if MIME in data]
     return {record["name"]: record["ok"] for record in records}
+
+
+def uncounted(notebook: dict[str, Any]) -> list[str]:
+    """Return the first lines of a saved notebook's code cells that have not run to their end."""
+    return [
+        "".join(cell["source"]).partition("\n")[0]
+        for cell in notebook["cells"]
+        if cell["cell_type"] == "code" and cell["execution_count"] is None
+    ]
 
 
 def _written(file: Path, is_new: Callable[[], bool]) -> dict[str, Any]:

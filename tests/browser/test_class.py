@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from labhelpers.wait import wait
-from labrunner.classroom import cards, roster
-from labrunner.classroom.ledger import Ledger
+from labclass import cards, roster
+from labclass.ledger import Ledger
+from labhelpers.deadline import wait
 from tests import classroom_folder
 from tests.browser import chromium
 from tests.browser.accessibility import judge
-from tests.classroom.pupils import keep, twelve
+from tests.classroom.pupils import FOUND, HINTS, keep, twelve
 from tests.hub.running import Hub
 
 pytestmark = [pytest.mark.labs, pytest.mark.timeout(600)]
@@ -141,6 +141,18 @@ def test_attendance_shows_a_learner_nobody_else(hub: Hub, two: Page, windows: Wi
     page = windows("instructor")
     everybody = {f"student{number}" for number in range(1, 13)}
     assert set(re.findall(r"student\d+", page.content())) == everybody
+
+
+def test_instructor_sees_what_was_found_and_the_hint_that_was_shown_last(
+    hub: Hub, windows: Windows
+) -> None:
+    page = windows("instructor")
+    page.goto(f"{hub.url}/services/attendance/")
+    card = page.locator("#now li").filter(has=page.get_by_role("heading", name="student7"))
+    expect(card).to_contain_text(f"Found: {FOUND}")
+    expect(card).to_contain_text(f"Hint shown: {HINTS[-1]}")  # three failures: the third hint
+    page.goto(f"{hub.url}/services/attendance/learner/student4")
+    expect(page.get_by_text(f"Hint shown: {HINTS[0]}")).to_be_visible()
 
 
 PAGES = {

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Callable
 
 import pytest
 from playwright.sync_api import expect
 
+from tests.browser.chromium import PATIENCE
 from tests.browser.lab import RUN, OpenLab, checkpoints
 from tests.browser.workshop import Workshop
 from tests.repo.tree import ROOT
@@ -22,6 +24,7 @@ FOCUS = """
   return {name: one.tagName, text: one.innerText || '', is_seen: line || look.boxShadow !== 'none'};
 }
 """
+VERDICT = re.compile("✓ Right|✗ Not quite")
 MOST = 60  # presses of Tab from a cell to the last answer
 
 
@@ -48,7 +51,18 @@ def test_start_page_runs_and_its_questions_open_by_keys(open_lab: OpenLabs) -> N
             break
     answers = lab.page.locator("fieldset details")
     assert len(opened) == answers.count() > 5
-    expect(lab.page.get_by_text("✓ Right.").locator("visible=true")).to_have_count(1)
+    for question in lab.page.locator("fieldset").all():
+        expect(question.locator("details[open]")).to_have_count(1)
+        last = question.locator("details").last
+        expect(last, "the answer opened last is open, the others are closed").to_have_attribute(
+            "open", ""
+        )
+        expect(last.get_by_text(VERDICT)).to_be_visible()
+        expect(question.get_by_text("✓ Right.")).to_have_count(1)
+    panel = lab.page.locator("#house-on-the-lake-labs .labs-lab").first
+    expect(panel, "the panel counts the answers").to_contain_text(
+        re.compile(r"\d of \d questions right at the first answer$", re.M), timeout=PATIENCE * 1000
+    )
 
 
 def test_lab_01_runs_by_the_command_palette(open_lab: OpenLabs, open_workshop: Workshop) -> None:
@@ -61,7 +75,7 @@ def test_lab_01_runs_by_the_command_palette(open_lab: OpenLabs, open_workshop: W
     keys.type(RUN)
     expect(lab.page.locator(".lm-CommandPalette-item.lm-mod-active")).to_contain_text(RUN)
     keys.press("Enter")
-    expect(lab.box).to_be_focused()
+    expect(lab.box).to_be_focused(timeout=PATIENCE * 1000)
     keys.type(lab.workshop.password)
     keys.press("Enter")
     lab.wait_until_run()

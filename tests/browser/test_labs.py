@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import base64
+import copy
 import io
 import re
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,9 +15,11 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Error, Page, Playwright, expect
 
+from labhelpers.deadline import wait
 from labrunner.curriculum import load
 from tests.browser import chromium
-from tests.browser.lab import OUTPUTS, OpenLab, checkpoints
+from tests.browser.chromium import PATIENCE
+from tests.browser.lab import OUTPUTS, TEXTS, OpenLab, checkpoints, uncounted
 from tests.browser.workshop import Workshop
 from tests.labs import checkpoints as written
 from tests.repo.tree import ROOT
@@ -39,6 +43,14 @@ def test_lab_01_runs_with_the_password_typed_into_the_box(lab_01: OpenLab, shoot
     assert [name for name in promised("core/01") if f"✓ {name}" not in said] == []
     lab_01.look_at(lab_01.page.get_by_text("✓ The platform knows your session"))
     shoot(lab_01.page, "core-01")
+
+
+def test_collapsed_cell_that_did_not_run_is_found(lab_01: OpenLab) -> None:
+    assert uncounted(lab_01.saved) == []
+    cells = copy.deepcopy(lab_01.saved["cells"])
+    collapsed = [cell for cell in cells if cell["metadata"].get("jupyter", {}).get("source_hidden")]
+    collapsed[-1]["execution_count"] = None
+    assert uncounted({"cells": cells}) == ["quiz("]
 
 
 def test_password_is_neither_saved_nor_shown(lab_01: OpenLab, open_workshop: Workshop) -> None:
@@ -73,29 +85,68 @@ def gateway_of(lab: OpenLab) -> str:
 def test_deployed_notebook_opens_through_the_gateway(
     lab_02: OpenLab, open_workshop: Workshop, page: Page, shoot: Shoot
 ) -> None:
-    page.goto(gateway_of(lab_02))
-    box = page.get_by_role("textbox", name="Password or token:")
-    box.fill(open_workshop.password)
-    box.press("Enter")
-    expect(page.locator("#jp-main-dock-panel")).to_be_visible()
+    enter_notebook(page, gateway_of(lab_02), open_workshop.password)
     expect(page.get_by_text("project_repo")).to_be_visible()
+    expect(page.get_by_text("labs-of-student1"), "the labs came with it").to_be_visible()
     expect(page.get_by_text("Launcher").first).to_be_visible()
     assert "Jupyter news" not in page.content()
     shoot(page, "notebook")
 
 
+def enter_notebook(page: Page, address: str, password: str) -> None:
+    """Sign in to a deployed notebook, whose page says what to type."""
+    page.goto(address)
+    expect(page.get_by_text("This is the notebook of student1")).to_be_visible()
+    box = page.get_by_role("textbox", name="Password or token:")
+    box.fill(password)
+    box.press("Enter")
+    expect(page.locator("#jp-main-dock-panel")).to_be_visible()
+
+
+def test_commit_is_pushed_from_a_terminal_of_the_deployed_notebook(
+    lab_02: OpenLab, open_workshop: Workshop, page: Page
+) -> None:
+    enter_notebook(page, gateway_of(lab_02), open_workshop.password)
+    page.locator(".jp-LauncherCard", has_text="Terminal").click()
+    page.locator(".xterm-helper-textarea").wait_for(state="attached")
+    page.locator(".jp-Terminal").click()
+    message = "Typed in a terminal"
+    line = "cd ~/labs-of-student1 && echo typed > typed.txt && git add typed.txt"
+    line += f" && git commit -q -m '{message}' && git push -q"
+    bare = open_workshop.platform.repository / "git" / "git-student1" / "labs.git"
+    words = ["git", "-c", "safe.directory=*", "-C", str(bare), "log", "-1", "--format=%an: %s"]
+
+    def last() -> str:
+        """Type the line, until its shell has begun to listen, and look at the server."""
+        found = subprocess.run(words, capture_output=True, text=True).stdout.strip()
+        if message not in found:
+            page.keyboard.type(f"{line}\n")
+        return found
+
+    seen = wait(
+        "the commit on the server", last, lambda seen: message in seen, deadline=PATIENCE, every=10
+    )
+    assert seen == f"student1: {message}"
+
+
+def test_bold_word_leads_to_the_glossary(open_workshop: Workshop, page: Page) -> None:
+    page.goto(open_workshop.page("core/02_deploy_notebook"))
+    page.locator(TEXTS).get_by_role("link", name="manifest").first.click()
+    shown = page.locator(".jp-MarkdownViewer")
+    expect(shown.get_by_role("heading", name="manifest")).to_be_in_viewport()
+
+
 def test_browser_that_does_not_know_the_platform_refuses_the_gateway(
     lab_02: OpenLab, driver: Playwright, folder: Path
 ) -> None:
-    chromium.trust(folder / "stranger")
     with (
-        chromium.running(driver, folder / "stranger") as stranger,
-        chromium.window(stranger) as page,
+        chromium.stranger(driver, folder / "stranger") as page,
         pytest.raises(Error, match="ERR_CERT_AUTHORITY_INVALID"),
     ):
         page.goto(gateway_of(lab_02))
 
 
+@pytest.mark.nightly  # five labs are run before it: six minutes
 def test_plot_in_lab_06_is_not_empty(lab_06: OpenLab, shoot: Shoot) -> None:
     assert lab_06.errors() == []
     assert checkpoints(lab_06.saved) == promised("core/06")

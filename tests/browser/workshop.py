@@ -17,9 +17,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from labhelpers.repository import cache
-from labhelpers.wait import wait
+from labhelpers.deadline import wait
 from labrunner import sandbox
+from labspark.place import cache
 from tests.browser.chromium import PATIENCE
 from tests.labs.platform import Platform
 from tests.repo.tree import Tree
@@ -48,7 +48,7 @@ class Workshop:
 
     def notebook(self, file: str) -> Path:
         """Return where a lab's notebook is."""
-        return self.checkout / "notebooks" / f"{file}.ipynb"
+        return self.root / "notebooks" / f"{file}.ipynb"
 
     def page(self, file: str) -> str:
         """Return the address of a lab in JupyterLab, in a workspace that holds nothing else."""
@@ -56,7 +56,7 @@ class Workshop:
         space = f"{path.stem}-{next(_NUMBERS)}"
         return f"{self.address}/lab/workspaces/{space}/tree/{path}?token={self.token}"
 
-    def labs(self, *words: str) -> subprocess.CompletedProcess[str]:
+    def labs(self, *words: str, seconds: int = 600) -> subprocess.CompletedProcess[str]:
         """Run a command in a terminal of the learner's."""
         password = self.platform.settings["EZMERAL_PASSWORD_FILE"]
         return subprocess.run(
@@ -66,7 +66,7 @@ class Workshop:
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=600,
+            timeout=seconds,
         )
 
 

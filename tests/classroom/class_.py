@@ -41,10 +41,14 @@ def labs_class(folder: Path, *words: str, check: bool = True) -> str:
 
 
 def start(folder: Path, *words: str) -> subprocess.Popen[bytes]:
-    """Start `labs class`; what it says goes to a file beside the folder."""
+    """Start `labs class` as a script's background job; its output goes beside the folder.
+
+    A shell starts such a job with SIGINT ignored.
+    """
+    ignoring = ["sh", "-c", 'trap "" INT; exec "$@"', "sh"]
     with open(folder.with_name("said.txt"), "wb") as said:
         return subprocess.Popen(
-            [PROGRAM, "class", "--folder", str(folder), *words],
+            [*ignoring, PROGRAM, "class", "--folder", str(folder), *words],
             cwd=ROOT,
             env=environment(),
             stdin=subprocess.DEVNULL,

@@ -5,13 +5,19 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from labrunner.classroom.attendance import course_of
-from labrunner.classroom.ledger import Ledger, read
-from labrunner.classroom.roll import Course
+from labclass.attendance import course_of
+from labclass.ledger import Ledger, read
+from labclass.roll import Course
 from labrunner.curriculum import load
 from tests.repo.tree import ROOT
 
 COURSE = course_of(load(ROOT))
+FOUND = "creating"
+HINTS = (
+    "Look at the last events above: they name the member and what it waits for.",
+    "Usually there is no room for the pod: `kubectl get kdcluster` says so in the column PROBLEM.",
+    "Run the cell that begins `file = workspace(` again: it orders what is missing.",
+)
 
 
 def progress(
@@ -39,7 +45,9 @@ def progress(
         kept[lab][names[lab][number]]["failed"] = times
     if fails:
         lab, number, times = fails
-        kept.setdefault(lab, {})[names[lab][number]] = _entry(False, times, times, at.isoformat())
+        seen = {"found": FOUND, "hint": HINTS[min(times, len(HINTS)) - 1]}
+        entry = _entry(False, times, times, at.isoformat()) | seen
+        kept.setdefault(lab, {})[names[lab][number]] = entry
     return kept
 
 

@@ -19,7 +19,7 @@ import pytest
 import requests
 from playwright.sync_api import sync_playwright
 
-from labrunner.classroom.ledger import MOST_BYTES, Ledger
+from labclass.ledger import MOST_BYTES, Ledger
 from tests import classroom_folder
 from tests.classroom.pupils import keep, progress, twelve
 from tests.hub.person import Person
@@ -91,7 +91,7 @@ def service(hub: Hub) -> psutil.Process:
     return next(
         process
         for process in hub.processes("hub")
-        if process.cmdline()[1:3] == ["-m", "labrunner.classroom.attendance"]
+        if process.cmdline()[1:3] == ["-m", "labclass.attendance"]
     )
 
 
@@ -262,7 +262,7 @@ def test_every_report_that_was_answered_survives_kill_minus_nine(tmp_path: Path)
             "JUPYTERHUB_CLIENT_ID": "service-attendance",
             "JUPYTERHUB_BASE_URL": "/",
         }
-        words = [sys.executable, "-m", "labrunner.classroom.attendance"]
+        words = [sys.executable, "-m", "labclass.attendance"]
         answered: dict[str, int] = {}
         for attempt in range(2):
             with subprocess.Popen(words, env={**os.environ, **environment}) as process:
@@ -291,7 +291,7 @@ def test_every_report_that_was_answered_survives_kill_minus_nine(tmp_path: Path)
 def test_service_started_by_hand_says_who_starts_it(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    from labrunner.classroom import attendance
+    from labclass import attendance
 
     assert attendance.main({"LABS_CLASS": str(tmp_path)}) == 1
     assert "type `labs class --students 12`" in capsys.readouterr().err

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from labrunner.classroom import ledger, page
-from labrunner.classroom.ledger import BadReport, Ledger
-from labrunner.classroom.page import Frame, View
+from labclass import ledger, page
+from labclass.ledger import BadReport, Ledger
+from labclass.page import Frame, View
 from tests.classroom.pupils import COURSE, keep, twelve
 
 pytestmark = pytest.mark.fast
@@ -49,6 +49,18 @@ def test_page_has_one_heading_a_language_and_scopes(seen: View) -> None:
     assert all(heading.get("scope") in ("col", "row") for heading in elements.of("th"))
     ids = [a["id"] for _, a in elements.found if "id" in a]
     assert len(ids) == len(set(ids))
+
+
+def test_instructor_reads_what_learners_say_and_a_learner_does_not(tmp_path: Path) -> None:
+    answers = {"core": {"useful": 2, "pace": "too fast", "change": "<b>slower</b>"}}
+    report = {"progress": {}, "at": NOW.isoformat(), "survey": answers}
+    book = Ledger(tmp_path)
+    book.keep("ann", ledger.read(json.dumps(report).encode()), NOW)
+    seen = page.view(["ann", "ben"], book.entries(), COURSE, NOW)
+    text = page.of_class(seen, "need", Frame("/", "instructor"))
+    assert "too fast" in text
+    assert "&lt;b&gt;slower&lt;/b&gt;" in text
+    assert "too fast" not in page.of_learner(seen.rows[1], NOW, Frame("/", "ben"))
 
 
 def test_status_is_said_in_words_and_not_by_colour_alone(seen: View) -> None:

@@ -13,8 +13,8 @@ import requests
 import yaml
 from kubernetes import client, config
 
-from labrunner.classroom import front
-from labrunner.classroom.front import PlatformRefused
+from labclass import front
+from labclass.front import PlatformRefused
 from tests.classroom.class_ import (
     family,
     labs_class,
@@ -124,6 +124,16 @@ def test_second_call_keeps_passwords_and_adds_who_is_missing(folder: Path) -> No
     assert "nobody was removed" in again
     assert sheet(folder) == after
     assert sign_in(folder, "student3").status_code == 201
+
+
+def test_instructor_sets_which_copy_of_a_lab_is_opened_first(folder: Path) -> None:
+    def practises() -> bool:
+        return settings(folder, "student1").get("LABS_PRACTICE") == "1"
+
+    assert not practises()
+    for words, wanted in ((["--practice"], True), ([], True), (["--guided"], False)):
+        labs_class(folder, "--students", "2", "--prepare-only", "--keep", *words)
+        assert practises() is wanted
 
 
 def test_new_password_on_the_sheet_is_for_the_hub_and_it_is_said(folder: Path) -> None:

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from labrunner.classroom import page, roll
-from labrunner.classroom.ledger import Entry, read
-from labrunner.classroom.roll import BEGINNING, DONE, STUCK, WORKING, Row
+from labclass import page, roll
+from labclass.ledger import Entry, read
+from labclass.roll import BEGINNING, DONE, STUCK, WORKING, Row
 from tests.classroom.pupils import COURSE, progress, twelve
 
 pytestmark = pytest.mark.fast
@@ -55,6 +55,18 @@ def test_stuck_is_who_fails_often_or_falls_silent_after_a_failure(
     times: int, ago: float, state: str
 ) -> None:
     assert row(at(fails=("core/01", 2, times), ago=ago)).state == state
+
+
+def test_instructor_reads_what_was_found_and_the_hint_that_was_shown() -> None:
+    kept = at(fails=("core/01", 2, 3))
+    name = COURSE.labs[1][2][2]
+    kept["core/01"][name] |= {"found": "HTTP 401 & nothing else", "hint": "Sign in again."}
+    seen = page.view(["zoe"], {"zoe": entry(kept)}, COURSE, NOW)
+    assert seen.rows[0].trouble is not None
+    assert seen.rows[0].trouble.hint == "Sign in again."
+    shown = page.of_class(seen, "need", page.Frame("/", "teacher"))
+    assert "Found: HTTP 401 &amp; nothing else" in shown
+    assert "Hint shown: Sign in again." in shown
 
 
 def test_running_the_lab_again_from_the_top_hides_no_trouble() -> None:

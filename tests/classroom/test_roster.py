@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from labrunner.classroom import cards, place, prepare, roster
-from labrunner.classroom.command import address_of
-from labrunner.classroom.prepare import Wish
-from labrunner.classroom.roster import BadClass, Folder, Person
+from labclass import cards, place, prepare, roster
+from labclass.command import address_of
+from labclass.prepare import ClassOptions
+from labclass.roster import BadClass, Folder, Person
 from labrunner.errors import PlatformFailed
 
 pytestmark = pytest.mark.fast
@@ -26,7 +26,7 @@ def folder(tmp_path: Path) -> Folder:
 
 
 def begin(folder: Folder, students: int) -> list[Person]:
-    people, _ = prepare.enrol(folder, Wish(students))
+    people, _ = prepare.enrol(folder, ClassOptions(students))
     roster.write_sheet(folder, people, "http://127.0.0.1:8000")
     return people
 
@@ -41,7 +41,7 @@ def test_sheet_keeps_names_and_passwords_when_students_are_added(folder: Folder)
 
 def test_fewer_students_remove_nobody_and_it_is_said(folder: Folder) -> None:
     begin(folder, 3)
-    people, notes = prepare.enrol(folder, Wish(1))
+    people, notes = prepare.enrol(folder, ClassOptions(1))
     assert len(people) == 4
     assert "nobody was removed" in notes[0]
     assert "labs class --students 3" in notes[0]
@@ -49,31 +49,31 @@ def test_fewer_students_remove_nobody_and_it_is_said(folder: Folder) -> None:
 
 def test_names_on_a_sheet_written_by_hand_come_first(folder: Folder) -> None:
     folder.sheet.write_text("name,password\nzoe,a-password\n")
-    people, _ = prepare.enrol(folder, Wish(2))
+    people, _ = prepare.enrol(folder, ClassOptions(2))
     assert [person.name for person in people] == ["instructor", "zoe", "student1"]
 
 
 @pytest.mark.parametrize("students", [0, -1, 201, 1000])
 def test_number_of_students_that_makes_no_class_is_refused(folder: Folder, students: int) -> None:
     with pytest.raises(BadClass, match=f"Expected 1 to 200 students, found {students}. Type `labs"):
-        prepare.enrol(folder, Wish(students))
+        prepare.enrol(folder, ClassOptions(students))
 
 
 def test_first_call_needs_a_number(folder: Folder) -> None:
     with pytest.raises(BadClass, match="found no number, and no class yet"):
-        prepare.enrol(folder, Wish(None))
+        prepare.enrol(folder, ClassOptions(None))
 
 
 @pytest.mark.parametrize("prefix", ["Student", "a b", "1st", "a" * 30, "../x", ""])
 def test_prefix_that_kubernetes_would_refuse_is_refused(folder: Folder, prefix: str) -> None:
     with pytest.raises(BadClass, match="--prefix"):
-        prepare.enrol(folder, Wish(2, prefix=prefix))
+        prepare.enrol(folder, ClassOptions(2, prefix=prefix))
 
 
 def test_other_tenants_than_at_first_are_refused(folder: Folder) -> None:
     folder.facts.write_text('{"tenants": "own"}')
     with pytest.raises(BadClass, match="--tenants own"):
-        prepare.enrol(folder, Wish(2, tenants=prepare.SHARED))
+        prepare.enrol(folder, ClassOptions(2, tenants=prepare.SHARED))
 
 
 def test_folder_with_other_files_is_left_alone(tmp_path: Path) -> None:
@@ -95,7 +95,7 @@ def test_folder_of_a_class_on_another_platform_is_refused(tmp_path: Path) -> Non
 def test_damaged_facts_say_what_to_do(folder: Folder) -> None:
     folder.facts.write_text("{half")
     with pytest.raises(BadClass, match="Delete that one file"):
-        prepare.enrol(folder, Wish(2))
+        prepare.enrol(folder, ClassOptions(2))
 
 
 @pytest.mark.parametrize("line", ["Zoe,secret", "zoe,", ",secret", "zoe/..,secret"])
@@ -115,7 +115,7 @@ def test_everything_is_closed_to_others(folder: Folder) -> None:
 def test_second_call_in_the_same_folder_waits_for_nobody(folder: Folder) -> None:
     with folder.held():
         program = "import sys; from pathlib import Path\n"
-        program += "from labrunner.classroom.roster import Folder\n"
+        program += "from labclass.roster import Folder\n"
         program += "with Folder(Path(sys.argv[1])).held(): pass"
         words = [sys.executable, "-c", program, str(folder.root)]
         done = subprocess.run(words, capture_output=True, text=True, timeout=30)

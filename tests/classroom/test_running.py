@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import requests
 
-from labrunner.classroom import leftovers
+from labclass import leftovers
 from tests.classroom.class_ import family, labs_class, said, settings, sheet, start, until
 from tests.classroom_folder import free_port
 from tests.hub.person import Person

@@ -108,9 +108,10 @@ class Person:
         """Return the same kernel on a new websocket."""
         return Kernel(self, kernel.id)
 
-    def kernel(self) -> Kernel:
-        """Start a kernel."""
-        return Kernel(self, self.post("api/kernels", {"name": "python3"})["id"])
+    def kernel(self, notebook: str = "") -> Kernel:
+        """Start a kernel, in the folder of a notebook where one is named."""
+        made = self.post("api/kernels", {"name": "python3", "path": notebook})
+        return Kernel(self, made["id"])
 
 
 class Kernel:

@@ -16,7 +16,7 @@ from typing import TypeVar
 import psutil
 import requests
 
-from labrunner.classroom import leftovers
+from labclass import leftovers
 from tests.classroom_folder import password
 from tests.hub.person import Person
 
@@ -67,7 +67,7 @@ class Hub:
         (self.folder / "hub").mkdir(mode=0o700, exist_ok=True)
         with (self.folder.parent / "hub.log").open("ab") as log:
             self.process = subprocess.Popen(
-                [*self.become, sys.executable, "-m", "jupyterhub", "-f", str(CONFIG)],
+                [*self.become, sys.executable, "-m", "labclass.jupyterhub_app", "-f", str(CONFIG)],
                 cwd=self.folder / "hub",
                 env={**os.environ, "LABS_CLASS": str(self.folder), **self.environment},
                 stdout=log,
@@ -105,7 +105,7 @@ class Hub:
 
     def proxy(self) -> psutil.Process:
         """Return the proxy's process."""
-        return next(p for p in self.processes("hub") if "labrunner.classroom.proxy" in p.cmdline())
+        return next(p for p in self.processes("hub") if "labclass.proxy" in p.cmdline())
 
     def server(self, name: str) -> psutil.Process:
         """Return the process of a learner's Jupyter server, not its warden."""

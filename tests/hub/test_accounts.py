@@ -11,7 +11,7 @@ import pytest
 from jupyterhub import orm
 from nativeauthenticator.orm import UserInfo
 
-from labrunner.classroom.accounts import BadSheet, ClassAuthenticator, read
+from labclass.accounts import BadSheet, ClassAuthenticator, read
 
 pytestmark = pytest.mark.sandbox
 HEAD = "name,password,tenant,role,address\n"

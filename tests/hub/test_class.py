@@ -87,7 +87,7 @@ def test_servers_own_token_opens_nothing_but_the_own(hub: Hub, first: Person) ->
 
 def test_labs_import_and_the_runner_finds_its_curriculum(first: Person) -> None:
     kernel = first.kernel()
-    code = "import labhelpers.check, subprocess; print(subprocess.run(['labs', 'list'],"
+    code = "import labhelpers.checkpoint, subprocess; print(subprocess.run(['labs', 'list'],"
     said = kernel.run(f"{code} capture_output=True, text=True).stdout)")
     kernel.close()
     assert "core/01" in said

@@ -11,7 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from labrunner.classroom import collection
+from labclass import collection
+from labrunner import release
+from tests.classroom_folder import commit
 
 pytestmark = pytest.mark.sandbox
 ROOT = Path(__file__).resolve().parents[2]
@@ -42,11 +44,12 @@ class Course:
         file.write_text(text)
 
     def publish(self) -> str:
+        commit(self.root)
         return collection.publish(self.repository, self.root)
 
     def pull(self) -> bool:
         # As a program, as a server's start does it: nbgitpuller leaves its pipes to the collector.
-        words = ["-m", "labrunner.classroom.collection", "pull", f"file://{self.repository}"]
+        words = ["-m", "labclass.collection", "pull", f"file://{self.repository}"]
         done = subprocess.run([sys.executable, *words, str(self.copy)], cwd=ROOT, check=False)
         return done.returncode == 0
 
@@ -73,6 +76,88 @@ def test_learner_gets_notebooks_and_pictures_beside_each_other_and_nothing_else(
     }
     names = {"notebooks/core/01_a.ipynb", "notebooks/core/02_b.ipynb", "Pictures/map.svg"}
     assert found == names | {"LICENSE", ".gitattributes"}
+
+
+def ran(root: Path, name: str) -> None:
+    """Leave a notebook as somebody does who ran it and solved its exercise."""
+    solved = json.loads((root / name).read_text())
+    cell = {"cell_type": "code", "source": "the answer", "outputs": [{"text": "a private output"}]}
+    solved["cells"].append(cell)
+    (root / name).write_text(json.dumps(solved))
+
+
+def test_what_the_instructor_ran_reaches_nobody(course: Course) -> None:
+    name = "notebooks/core/01_a.ipynb"
+    before = course.text(name)
+    ran(course.root, name)
+    (course.root / "notebooks/core/scratch.ipynb").write_text(notebook("private"))
+    subprocess.run(["git", "add", name], cwd=course.root, check=True)  # staged is not committed
+    collection.publish(course.repository, course.root)
+    assert course.pull()
+    assert course.text(name) == before
+    assert not (course.copy / "notebooks/core/scratch.ipynb").exists()
+
+
+def test_checkout_without_git_publishes_what_its_sources_give(tmp_path: Path) -> None:
+    made = Course(tmp_path)
+    lab = {"id": "core/01", "file": "core/01_a", "title": "A", "level": "beginner", "minutes": 5}
+    lines = "\n".join(f"{key} = {json.dumps(value)}" for key, value in lab.items())
+    made.write("labs.toml", f"[[lab]]\n{lines}\n")
+    made.write("notebooks/_src/core/01_a.py", "# %% [markdown]\n# # A\n\n# %%\n1 + 1\n")
+    ran(made.root, "notebooks/core/01_a.ipynb")
+    collection.publish(made.repository, made.root)
+    assert made.pull()
+    assert "1 + 1" in made.text("notebooks/core/01_a.ipynb")
+    assert "the answer" not in made.text("notebooks/core/01_a.ipynb")
+    assert not (made.copy / "notebooks/core/02_b.ipynb").exists(), "no source, so no lab"
+    assert made.text("Pictures/map.svg") == "<svg/>"
+
+
+def test_published_from_a_folder_inside_the_checkout(course: Course) -> None:
+    inside = course.root / "build" / "class" / "hub"
+    inside.mkdir()
+    code = (
+        "import sys; from pathlib import Path; from labclass import collection;"
+        "print(collection.publish(Path('class.git').absolute(), Path(sys.argv[1])))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(course.root)],
+        cwd=inside,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "GIT_DIR": "elsewhere"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert len(done.stdout.strip()) == 40
+
+
+def test_release_of_this_checkout_is_its_labs_without_outputs() -> None:
+    found = release.files(ROOT)
+    notebooks = [json.loads(found[name]) for name in found if name.endswith(".ipynb")]
+    assert len(notebooks) >= 8
+    outputs = [cell["outputs"] for one in notebooks for cell in one["cells"] if "outputs" in cell]
+    assert outputs
+    assert not any(outputs)
+    assert "LICENSE" in found
+
+
+def test_learners_of_a_hub_get_practice_copies_of_this_checkouts_labs(tmp_path: Path) -> None:
+    course = Course(tmp_path)
+    collection.publish(course.repository)
+    assert course.pull()
+    lab = course.copy / "notebooks" / "core" / "04_train.ipynb"
+    copy = lab.with_name("04_train-practice.ipynb")
+    solution = 'rule = np.polyval(line, rides[\\"straight_miles\\"])'
+    code = {file: json.dumps(cells_of(file)) for file in (lab, copy)}
+    assert solution in code[lab]
+    assert solution not in code[copy]
+
+
+def cells_of(notebook: Path) -> list[str]:
+    """Return the code of a notebook; solutions of a practice copy are in its hints, not there."""
+    cells = json.loads(notebook.read_text("utf-8"))["cells"]
+    return ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
 
 
 def test_publishing_the_same_again_changes_nothing(course: Course) -> None:

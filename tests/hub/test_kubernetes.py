@@ -16,9 +16,8 @@ import pytest
 import yaml
 from traitlets.config import Config
 
-from labapps import requirements
-from labrunner import secrets
-from labrunner.classroom import collection
+from labapps import image, requirements
+from labrunner import release, secrets
 from tests.classroom_folder import free_port, make
 from tests.deploy.schemas import VERSIONS, complaints
 from tests.hub.running import until
@@ -29,7 +28,7 @@ pytestmark = pytest.mark.fast
 HUB = ROOT / "deploy" / "jupyterhub"
 CLUSTER = ROOT / "deploy" / "kubernetes"
 VALUES: dict[str, Any] = yaml.safe_load((HUB / "values.yaml").read_text())
-CONTAINERFILE = (HUB / "Containerfile").read_text().replace("\\\n", " ")
+CONTAINERFILE = (ROOT / "labapps" / "Containerfile").read_text().replace("\\\n", " ")
 _CACHES = shutil.ignore_patterns("__pycache__", ".ipynb_checkpoints")
 README = (HUB / "README.md").read_text()
 
@@ -81,12 +80,24 @@ def test_values_make_the_settings_that_labs_read() -> None:
     site = CLUSTER / "site-example" / "platform.env"
     given |= set(re.findall(r"^(\w+)=", site.read_text(), re.M)) | {"EZMERAL_TENANT"}
     read = set()
-    for file in [*(ROOT / "labhelpers").rglob("*.py"), *(ROOT / "labrunner").rglob("*.py")]:
+    for file in [
+        file
+        for room in (
+            "labhelpers",
+            "labkube",
+            "labspark",
+            "labdata",
+            "labrunner",
+            "labpanel",
+            "labclass",
+        )
+        for file in (ROOT / room).rglob("*.py")
+    ]:
         read |= set(
             re.findall(r'"((?:LABS|EZMERAL|GATEWAY|SPARK|PROJECT)_[A-Z_]+)"', file.read_text())
         )
     assert {name for name in given if not name.startswith("SPARK_CONF_")} <= read
-    settings = (ROOT / "labhelpers" / "settings.py").read_text()
+    settings = (ROOT / "labhelpers" / "environment.py").read_text()
     assert set(re.findall(r'_needed\("(\w+)"\)', settings)) <= given
 
 
@@ -95,7 +106,7 @@ def test_values_start_the_program_of_the_image_in_the_image_that_is_built() -> N
     words = re.findall(r"^CMD (\[.*\])$", CONTAINERFILE, re.M)
     assert [single["cmd"]] == [json.loads(word) for word in words]
     built = f"{single['image']['name']}:{single['image']['tag']}"
-    assert f"-t {built} " in CONTAINERFILE
+    assert built == image.LEARNER
     assert built in (HUB / "attendance.yaml").read_text()
     assert (single["uid"], single["fsGid"]) == (1000, 100)
     assert "USER 1000:100" in CONTAINERFILE
@@ -177,7 +188,7 @@ def test_hub_of_the_chart_learns_who_is_in_the_class(pod: Path) -> None:
 
 
 def test_files_handed_to_the_hub_import_without_the_checkout(pod: Path) -> None:
-    code = "from labrunner.classroom import accounts; print(accounts.__file__)"
+    code = "from labclass import accounts; print(accounts.__file__)"
     done = subprocess.run(
         [sys.executable, "-S", "-c", f"import sys; sys.path += {_packages()}; {code}"],
         env={**os.environ, "PYTHONPATH": str(pod / "srv/labs/lib")},
@@ -186,9 +197,7 @@ def test_files_handed_to_the_hub_import_without_the_checkout(pod: Path) -> None:
         text=True,
         check=False,
     )
-    assert done.stdout.strip() == str(pod / "srv/labs/lib/labrunner/classroom/accounts.py"), (
-        done.stderr
-    )
+    assert done.stdout.strip() == str(pod / "srv/labs/lib/labclass/accounts.py"), done.stderr
 
 
 def _packages() -> list[str]:
@@ -202,13 +211,15 @@ def copied() -> list[str]:
     """Return what the image is made of."""
     return [
         word
-        for line in re.findall(r"^COPY (.+) \S+$", CONTAINERFILE, re.M)
+        for line in re.findall(
+            r"^COPY (?!--from=)(?:--chown=\S+ )?([^$]+?) \S+$", CONTAINERFILE, re.M
+        )
         for word in line.split()
     ]
 
 
 def test_everything_that_is_copied_exists_and_is_sent_to_the_builder() -> None:
-    sent = (HUB / "Containerfile.dockerignore").read_text().splitlines()
+    sent = (ROOT / "labapps" / "Containerfile.dockerignore").read_text().splitlines()
     for word in copied():
         assert (ROOT / word).exists(), word
         assert f"!{word.split('/')[0]}" in sent, word
@@ -216,11 +227,13 @@ def test_everything_that_is_copied_exists_and_is_sent_to_the_builder() -> None:
 
 
 def test_image_holds_all_that_a_learner_sees_of_the_checkout() -> None:
-    from labrunner.classroom import isolation
+    from labclass import isolation
 
     needed = set(isolation._CHECKOUT) - {"requirements.lock"}
     assert needed <= {word.split("/")[0] for word in copied()}
-    assert {name.parts[0] for name in collection.files(ROOT)} <= {w.split("/")[0] for w in copied()}
+    assert {name.split("/")[0] for name in release.files(ROOT)} <= {
+        word.split("/")[0] for word in copied()
+    }
 
 
 def test_image_installs_the_lock_with_the_hub_and_without_developers_tools(
@@ -245,10 +258,11 @@ def test_what_the_image_holds_is_enough_for_its_own_steps_and_for_learners(tmp_p
     code = (
         f"import sys; sys.path += {_packages()}\n"
         "from pathlib import Path\n"
-        "import labhelpers.jars, labrunner.classroom.entry, labrunner.classroom.terminal\n"
-        "import labrunner.classroom.attendance, labsandbox.ezmeral.plugin, labrunner.cli\n"
+        "import labhelpers, labspark.jars, labclass.entry\n"
+        "import labclass.terminal\n"
+        "import labclass.attendance, labsandbox.ezmeral.plugin, labrunner.cli\n"
         "from labrunner import curriculum\n"
-        "from labrunner.classroom import collection\n"
+        "from labclass import collection\n"
         "print(labhelpers.__file__, len(curriculum.load(Path.cwd()).labs))\n"
         "print(collection.publish(Path('collection.git').absolute(), Path.cwd()))\n"
     )

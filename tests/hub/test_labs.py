@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from labhelpers.repository import cache
+from labclass import isolation
 from labrunner import sandbox
-from labrunner.classroom import isolation
+from labspark.place import cache
 from tests.classroom_folder import make, private
 from tests.hub.person import Person
 from tests.hub.running import Hub
@@ -39,7 +39,7 @@ class Lesson:
 
     def run(self, lab: str, steps: int = 99, **given: object) -> dict[str, bool]:
         """Run the cells of a lab's first steps as JupyterLab does; return its checkpoints."""
-        kernel = self.person.kernel()
+        kernel = self.person.kernel(f"notebooks/{lab}.ipynb")
         try:
             for cell in self._cells(lab, steps):
                 said = kernel.run("".join(cell["source"]), 300, answer=self.password)
@@ -50,7 +50,7 @@ class Lesson:
             kernel.close()
             self.person.end(kernel)
         kept = json.loads((self.home / ".local/share/house-on-the-lake/progress.json").read_text())
-        return {name: entry["passed"] for name, entry in kept[lab[:7]].items()}
+        return {name: entry["passed"] for name, entry in kept[lab.partition("_")[0]].items()}
 
     def _cells(self, lab: str, steps: int) -> Iterator[dict[str, Any]]:
         found = self.person.get(f"api/contents/notebooks/{lab}.ipynb").json()["content"]["cells"]
@@ -112,6 +112,14 @@ def test_whole_third_lab_passes_in_a_confined_server(lesson: Lesson) -> None:
     assert all(lesson.run("core/03_lakehouse", rows=4000).values())
     table = Path(lesson.platform["PROJECT_REPO"]) / "lakehouse" / LEARNER / "trips.json"
     assert json.loads(table.read_text())["rows"] > 0
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("lab", ["00_generate", "01_map", "02_locate"])
+def test_first_labs_of_logistics_pass_in_a_confined_server(lesson: Lesson, lab: str) -> None:
+    checkpoints = lesson.run(f"logistics/{lab}")
+    assert len(checkpoints) == 5
+    assert all(checkpoints.values())
 
 
 def test_machine_is_found_fit_from_inside(lesson: Lesson) -> None:

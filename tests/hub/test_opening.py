@@ -12,14 +12,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from cryptography import x509
 
-from labrunner.classroom import certificate, hub, isolation
-from labrunner.classroom.hub import HubRefused, open_class
-from labrunner.classroom.isolation import NoIsolation
-from labrunner.classroom.spawner import LearnerSpawner
+from labclass import certificate, hub, isolation
+from labclass.hub import HubRefused, open_class
+from labclass.isolation import NoIsolation
+from labclass.spawner import LearnerSpawner
 from labrunner.errors import LabError
 from tests.classroom_folder import free_port, make
 from tests.hub.running import CONFIG
@@ -74,6 +75,15 @@ def test_ports_inside_stay_the_same_at_every_start(folder: Path) -> None:
         thief.bind(("127.0.0.1", first["hub"]))
         thief.listen()
         assert opened(folder).ports["hub"] != first["hub"]
+
+
+def test_no_port_is_chosen_twice(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    wanted = json.loads((folder / "class.json").read_text())["hub"]
+    public = wanted.get("port") or urlsplit(wanted["url"]).port
+    given = iter([public, 5001, 5001, 5002, public, 5003])
+    monkeypatch.setattr(hub, "_listen", lambda address, port: next(given))
+    ports = opened(folder).ports
+    assert sorted(ports.values()) == [5001, 5002, 5003]
 
 
 def _nothing(folder: Path) -> dict[str, str]:
@@ -165,13 +175,13 @@ def test_server_is_started_in_the_confinement_unless_accepted(
     spawner = LearnerSpawner(folder=str(folder), is_confined=is_confined)
     spawner.user = SimpleNamespace(name="student1")
     words = spawner.command_line()
-    assert words[1:3] == ["-m", "labrunner.classroom.warden"]
+    assert words[1:3] == ["-m", "labclass.warden"]
     assert ("labsandbox.node.landlock" in words) is is_confined
 
 
 def test_hub_that_is_refused_ends_with_the_sentence_alone(folder: Path) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "jupyterhub", "-f", str(CONFIG)],
+        [sys.executable, "-m", "labclass.jupyterhub_app", "-f", str(CONFIG)],
         env={**os.environ, "LABS_CLASS": str(folder / "nowhere")},
         cwd=folder,
         capture_output=True,

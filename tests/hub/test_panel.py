@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from labrunner.classroom import isolation
+from labclass import isolation
 from tests.hub.person import Person
 
 pytestmark = [

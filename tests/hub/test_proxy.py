@@ -15,7 +15,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from labrunner.classroom import certificate
+from labclass import certificate
 from tests.classroom_folder import free_port
 
 pytestmark = pytest.mark.sandbox
@@ -35,7 +35,7 @@ class Proxy:
         self.api = f"http://127.0.0.1:{self.api_port}/api/routes"
         words = [f"--port={self.port}", f"--api-port={self.api_port}", *options]
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "labrunner.classroom.proxy", *words],
+            [sys.executable, "-m", "labclass.proxy", *words],
             env={**os.environ, "CONFIGPROXY_AUTH_TOKEN": "t0ken"},
             cwd=ROOT,
         )
@@ -313,7 +313,7 @@ def test_port_that_is_taken_is_named() -> None:
         async def test(client: aiohttp.ClientSession) -> None:
             words = [f"--port={taken.port}", f"--api-port={free_port()}", "--error-target=http://x"]
             done = subprocess.run(
-                [sys.executable, "-m", "labrunner.classroom.proxy", *words],
+                [sys.executable, "-m", "labclass.proxy", *words],
                 cwd=ROOT,
                 capture_output=True,
                 text=True,

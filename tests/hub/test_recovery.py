@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import shutil
 import signal
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,9 +11,10 @@ from types import SimpleNamespace
 import psutil
 import pytest
 
-from labrunner.classroom import collection, leftovers
-from labrunner.classroom.spawner import LearnerSpawner
-from tests.classroom_folder import free_port, make
+from labclass import collection, leftovers
+from labclass.spawner import LearnerSpawner
+from labrunner import release
+from tests.classroom_folder import commit, free_port, make
 from tests.hub.person import Person
 from tests.hub.running import ROOT, Hub, until
 
@@ -24,9 +25,10 @@ pytestmark = pytest.mark.sandbox
 def course(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a checkout of which an instructor changes and publishes the labs."""
     root = tmp_path_factory.mktemp("course")
-    for name in collection.files(ROOT):
+    for name, content in release.files(ROOT).items():
         (root / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(ROOT / name, root / name)
+        (root / name).write_bytes(content)
+    commit(root)
     collection.publish(root / "bare", root)
     return root
 
@@ -123,13 +125,17 @@ def test_idle_server_is_ended_and_its_learner_stays_signed_in(hub: Hub) -> None:
     try:
         hub.stop()
         until(lambda: not hub.processes(), "a hub that is stopped ends the learners' servers", 30)
-        assert hub.processes("hub") == []
+        until(lambda: not hub.processes("hub"), "nothing of the hub is left", 90)
         hub.start()
         person = hub.person("student2")
         person.sign_in()
-        # On a busy machine it may be ended as soon as it is up: nobody sees its pages then.
-        person.http.get(f"{hub.url}/hub/spawn", timeout=60)
+        # It may be ended as soon as it is up, before the request is answered: look all the while.
+        asking = threading.Thread(
+            target=person.http.get, args=(f"{hub.url}/hub/spawn",), kwargs={"timeout": 120}
+        )
+        asking.start()
         until(lambda: bool(hub.processes()), "the server has begun", 60)
+        asking.join()
         until(lambda: not hub.processes(), "the server was ended", 120)
         assert person.http.get(f"{hub.url}/hub/home", timeout=30).url == f"{hub.url}/hub/home"
     finally:
@@ -151,6 +157,7 @@ def test_each_start_brings_what_is_new_and_keeps_what_was_edited(
     for name in (edited, other):
         text = (course / name).read_text()
         (course / name).write_text(text.replace("What you will build", "Corrected upstream", 1))
+    commit(course)
     collection.publish(course / "bare", course)
     learner.stop_server()
     until(lambda: not _is_served(learner), "the server has ended")

@@ -15,7 +15,7 @@ import pytest
 from tests.hub.running import until
 
 pytestmark = pytest.mark.sandbox
-WARDEN = [sys.executable, "-m", "labrunner.classroom.warden"]
+WARDEN = [sys.executable, "-m", "labclass.warden"]
 ROOT = Path(__file__).resolve().parents[2]
 
 # A program that leaves its parent on purpose, without its parent's environment.

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-import resource
+import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from IPython.core.interactiveshell import InteractiveShell
 
 from labhelpers import progress
-from labhelpers.check import CheckFailed, begin, check
+from labhelpers.checkpoint import CheckFailed, begin, check
 
 pytestmark = pytest.mark.fast
 
@@ -25,15 +28,6 @@ def learner(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path]:
     progress._unsaved.clear()
 
 
-@pytest.fixture
-def full() -> Iterator[None]:
-    """Let no file grow, as on a disk that is full."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-
-
 def fail() -> str:
     with pytest.raises(CheckFailed) as failed:
         check("It is there", lambda: False, hint=HINTS)
@@ -46,14 +40,33 @@ def test_hint_gets_stronger_with_every_failure() -> None:
     assert fail() == HINTS[0], "after a success the first hint comes first"
 
 
-def test_hint_gets_stronger_although_the_home_is_full(
-    learner: Path, full: None, capsys: pytest.CaptureFixture[str]
-) -> None:
-    said = [fail() for _ in range(3)]
-    told = capsys.readouterr().err
-    assert said == HINTS
-    assert told.count("Your progress is kept in this kernel only") == 1
-    assert "set LABS_HOME to another folder" in told
+ON_A_FULL_DISK = """
+import json, resource, sys
+from labhelpers.checkpoint import CheckFailed, begin, check
+
+resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))  # pipes have no size, so the output still leaves
+begin("core/test")
+for _ in range(3):
+    try:
+        check("It is there", lambda: False, hint=json.loads(sys.argv[1]))
+    except CheckFailed as failed:
+        print(json.dumps(failed.record["hint"]))
+"""
+
+
+def test_hint_gets_stronger_although_the_home_is_full(learner: Path) -> None:
+    """In a child: a limit of pytest's own process would stop its report as well."""
+    child = subprocess.run(
+        [sys.executable, "-c", ON_A_FULL_DISK, json.dumps(HINTS)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert child.returncode == 0, child.stderr
+    hints = [line for line in child.stdout.splitlines() if line.startswith('"')]
+    assert [json.loads(line) for line in hints] == HINTS
+    assert child.stderr.count("Your progress is kept in this kernel only") == 1
+    assert "set LABS_HOME to another folder" in child.stderr
     assert list(learner.iterdir()) == [], "no half-written file is left"
 
 
@@ -73,3 +86,13 @@ def test_error_of_a_condition_is_its_first_words_and_no_page() -> None:
     with pytest.raises(CheckFailed) as failed:
         check("It is there", refused, hint=HINTS)
     assert failed.value.record["saw"] == "ConnectionError: Reason: gone"
+
+
+def test_failure_is_told_once_in_a_notebook(capsys: pytest.CaptureFixture[str]) -> None:
+    shell = InteractiveShell.instance()
+    try:
+        shell.run_cell("from labhelpers import check\ncheck('It is there', False, hint='Look.')")
+    finally:
+        InteractiveShell.clear_instance()
+    shown = capsys.readouterr()
+    assert (shown.out + shown.err).count("Look.") == 1, shown

@@ -8,7 +8,7 @@ import threading
 import pytest
 
 from labhelpers.crowd import Crowd
-from labhelpers.wait import wait
+from labhelpers.deadline import wait
 
 pytestmark = pytest.mark.fast
 

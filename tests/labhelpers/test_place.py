@@ -33,7 +33,7 @@ import matplotlib
 matplotlib.use("agg")
 import pandas as pd
 from matplotlib import pyplot as plt
-from labhelpers import alt, number, show
+from labshow import alt, number, show
 from labrunner import report
 show.table(pd.DataFrame({"zone": ["JFK", "IRVING"], "trips": [1234567, 2.5], "at": [
     pd.Timestamp("2024-01-31 23:30", tz="UTC"), None]}), "Airports")

@@ -44,3 +44,17 @@ def test_two_notebooks_at_once_lose_no_result(home: Path) -> None:
     both = [subprocess.Popen([*words, lab]) for lab in ("core/01", "core/02")]
     assert [one.wait(60) for one in both] == [0, 0]
     assert {lab: len(met) for lab, met in progress.load().items()} == {"core/01": 60, "core/02": 60}
+
+
+def test_what_was_found_and_the_hint_that_was_shown_are_kept_until_it_passes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LABS_HOME", str(tmp_path))
+    hints = ("Look there.", "Usually it is this.")
+    kept = []
+    for passed in (False, False, False, True):
+        progress.record("core/01", "It is there", passed, "nothing" * 200, hints)
+        kept.append(progress.load()["core/01"]["It is there"])
+    assert [one["hint"] for one in kept] == [*hints, hints[-1], ""]
+    assert kept[0]["found"].startswith("nothing")
+    assert [len(one["found"]) for one in kept] == [600, 600, 600, 0]

@@ -24,7 +24,7 @@ city: str = "New York"  # where the rides are
 # ## Setup
 
 # %%
-from labhelpers.check import begin, check
+from labhelpers.checkpoint import begin, check
 begin("{id}")
 """
 

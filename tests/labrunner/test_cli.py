@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from labrunner import cli, curriculum, notebook, session, source
+from labrunner import cli, curriculum, environments, notebook, session, source
+from labrunner import replay as replays
 from labrunner.curriculum import Curriculum
-from labrunner.errors import LabError, UnknownLab
+from labrunner.errors import LabError, PlatformFailed, UnknownLab, UnknownParameter
 from labrunner.replay import Plan
 from tests.labrunner.conftest import ENTRY, PASSES, Checkout
 
@@ -104,6 +105,21 @@ def test_replay_passes_its_options_on(labs: Curriculum, monkeypatch: pytest.Monk
     assert (plans[0].jobs, plans[0].resume) == (2, True)
     assert call("replay", "--only", "toy-a,toy/b").exit_code == 0
     assert [lab.id for lab in plans[1].labs] == ["toy/a", "toy/b"]
+    monkeypatch.chdir(labs.root)  # each lab runs in a folder of its own
+    assert call("replay", "--out", "elsewhere").exit_code == 0
+    assert plans[2].out == labs.root / "elsewhere"
+
+
+@pytest.mark.parametrize("words", [("--set", "row=3"), ("--platform", "nowhere.env")])
+def test_mistake_in_an_option_is_told_before_anything_is_installed(
+    labs: Curriculum, monkeypatch: pytest.MonkeyPatch, words: tuple[str, str]
+) -> None:
+    done: list[object] = []
+    monkeypatch.setattr(environments, "ensure", lambda *given: done.append(given))
+    monkeypatch.setattr(replays, "replay", lambda *given: done.append(given))
+    failed = call("replay", *words).exception
+    assert isinstance(failed, (UnknownParameter, PlatformFailed))
+    assert not done
 
 
 def test_unknown_lab_is_one_sentence_and_status_1(

@@ -13,11 +13,11 @@ import psutil
 import pytest
 from typer.testing import CliRunner
 
-from labhelpers import java
-from labhelpers.errors import LabError as HelperError
 from labrunner import cli, doctor, sandbox
 from labrunner.doctor import Diagnosis
 from labrunner.errors import LabError
+from labspark import java
+from labspark.errors import SparkError
 
 pytestmark = pytest.mark.fast
 
@@ -38,7 +38,7 @@ def test_old_python_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_missing_java_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     def none() -> Path:
-        raise HelperError("Expected Java, found none.")
+        raise SparkError("Expected Java, found none.")
 
     monkeypatch.setattr(java, "find_java", none)
     assert doctor.java_runtime() == Diagnosis(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import nbformat
 import pytest
@@ -70,6 +71,18 @@ def test_exercise_shows_the_stub_and_folds_the_solution_away(two: Curriculum) ->
 def test_exercise_is_solved_when_asked(two: Curriculum) -> None:
     *_, exercise, _ = notebook.cells_of(two, two.labs[0], solutions=True)
     assert exercise.text == "# Double the rows.\ndoubled = rows * 2"
+
+
+def test_cells_with_hints_and_answers_are_collapsed_and_no_others(two: Curriculum) -> None:
+    path = two.source(two.labs[0])
+    path.write_text(path.read_text() + '\n# %%\nquiz("Why?", ["a"], right=0, because="b")\n')
+    cells: list[dict[str, Any]] = built(two)["cells"]  # type: ignore[assignment]
+    hidden = [
+        "".join(cell["source"])[:5]
+        for cell in cells
+        if cell["metadata"].get("jupyter") == {"source_hidden": True}
+    ]
+    assert hidden == ["check", "quiz("]
 
 
 def test_pull_gives_the_source_back(two: Curriculum) -> None:

@@ -61,6 +61,7 @@ def test_small_lab_passes_without_network(checkout: Checkout, tmp_path: Path) ->
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+@pytest.mark.nightly  # six minutes; on every push a small lab passes without a network
 @pytest.mark.timeout(1500)
 def test_lakehouse_passes_twice_without_network_and_gives_the_same(tmp_path: Path) -> None:
     program = str(Path(sys.executable).with_name("labs"))
@@ -70,3 +71,15 @@ def test_lakehouse_passes_twice_without_network_and_gives_the_same(tmp_path: Pat
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
     report = json.loads((tmp_path / "out" / "report.json").read_text())
     assert "passed" in report["labs"][0]["again"]
+
+
+@pytest.mark.nightly  # ten labs; on every push a small lab passes without a network
+@pytest.mark.timeout(3700)
+def test_logistics_passes_without_network(tmp_path: Path) -> None:
+    program = str(Path(sys.executable).with_name("labs"))
+    labs = [f"logistics/{number:02}" for number in range(10)]
+    words = [program, "replay", "--only", ",".join(["core/01", *labs]), "--out", str(tmp_path)]
+    done = run(words, tmp_path, namespace=has_namespaces(), seconds=3600)
+    assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert [lab["lab"] for lab in report["labs"]] == ["core/01", *labs]

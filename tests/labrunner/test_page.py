@@ -59,3 +59,17 @@ def test_solution_stays_folded(tmp_path: Path) -> None:
     text = page.write(executed(tmp_path, folded), tmp_path).read_text("utf-8")
     inside = text.partition("<summary>A solution</summary>")[2].partition("</details>")[0]
     assert 'class="highlight"' in inside
+
+
+def test_collapsed_code_is_folded_and_its_output_is_not(tmp_path: Path) -> None:
+    cell = nbformat.v4.new_code_cell("check('It is there', True)")
+    cell.metadata["jupyter"] = {"source_hidden": True}
+    cell.outputs = [nbformat.v4.new_output("stream", text="✓ It is there, says the output")]
+    shown = nbformat.v4.new_code_cell("x = 1")
+    nbformat.write(nbformat.v4.new_notebook(cells=[cell, shown]), tmp_path / "lab.ipynb")
+    text = page.write(tmp_path / "lab.ipynb", tmp_path).read_text("utf-8")
+    assert text.count('<details class="labs-folded">') == 1
+    inside = text.partition('<details class="labs-folded">')[2].partition("</details>")[0]
+    assert "check" in inside
+    assert "says the output" not in inside
+    assert "says the output" in text

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -18,12 +20,14 @@ import psutil
 import pytest
 from rich.console import Console
 
-from labhelpers.wait import wait
-from labrunner import outcome, replay, session
+from labhelpers.deadline import wait
+from labrunner import notebook, outcome, replay, session
 from labrunner.curriculum import Curriculum
 from labrunner.errors import ReplayBusy
 from labrunner.outcome import Outcome
 from labrunner.replay import Plan
+from labrunner.settings import parse
+from tests.classroom_folder import commit
 from tests.labrunner.conftest import FAILS, PASSES, Checkout
 
 pytestmark = pytest.mark.labs
@@ -59,6 +63,19 @@ HANGS = """
 import os, pathlib, threading
 pathlib.Path(os.environ["PROJECT_REPO"], "began").write_text(str(os.getpid()))
 if not pathlib.Path(os.environ["PROJECT_REPO"], "go").exists():
+    threading.Event().wait()
+"""
+LEAVES = """
+# %% [markdown]
+# ## 1. Start a server, and hang
+
+# %%
+import os, pathlib, subprocess, sys, threading
+folder = pathlib.Path(os.environ["PROJECT_REPO"])
+if not (folder / "go").exists():
+    words = [sys.executable, "-c", "import threading; threading.Event().wait()"]
+    server = subprocess.Popen(words, start_new_session=True)
+    (folder / "began").write_text(str(server.pid))
     threading.Event().wait()
 """
 FULL = """
@@ -158,7 +175,8 @@ def test_replay_of_good_and_bad_labs_leaves_a_whole_report(checkout: Checkout, r
     assert told.outcomes["toy/a"].checkpoints[0]["step"] == 1
     assert told.outcomes["toy/a"].peak > 10**7
     page = (told.plan.out / "report.html").read_text()
-    for words in ("2 of 4 labs passed", "labs replay --only toy/bad", "Wait for spring.", "Cell 7"):
+    again = "labs replay --only toy/a,toy/bad --set rows=5"
+    for words in ("2 of 4 labs passed", again, "Wait for spring.", "<code>rows=5</code>"):
         assert words in page
     said = json.loads((told.plan.out / "report.json").read_text())
     assert [lab["status"] for lab in said["labs"]] == list(statuses.values())
@@ -170,6 +188,32 @@ def test_replay_of_good_and_bad_labs_leaves_a_whole_report(checkout: Checkout, r
     assert "<script src=" not in html, "a page needs no network"
     names = zipfile.ZipFile(told.plan.out / "takeaway.zip").namelist()
     assert "house-on-the-lake/notebooks/toy/a.html" in names
+
+
+def test_failing_cell_is_found_in_the_notebook_the_page_and_the_source(
+    checkout: Checkout, run: Run
+) -> None:
+    labs = checkout(bad=(PASSES + FAILS, []))
+    commit(labs.root)
+    told = run(labs, given={"rows": 5, "city": "1"}, solutions=True)
+    error = told.outcomes["toy/bad"].error
+    assert error is not None
+    learners = notebook.cells_in(notebook.build(labs, labs.labs[0], solutions=True))
+    assert learners[error["cell"] - 1].text.startswith('check("The sky is green"')
+    page = (told.plan.out / "report.html").read_text()
+    assert f"Cell {error['cell']}" in page
+    (link,) = re.findall(r'href="(notebooks/toy/bad\.html)#(cell-id=[\w-]+)"', page)
+    assert f'id="{link[1]}"' in (told.plan.out / link[0]).read_text()
+    (found,) = json.loads((told.plan.out / "report.json").read_text())["labs"]
+    name, _, line = found["source_place"].rpartition(":")
+    text = (labs.root / name).read_text().splitlines()[int(line) - 1]
+    assert text.startswith('check("The sky is green"')
+    words = shlex.split(found["command"])
+    assert words[:4] == ["labs", "replay", "--only", "toy/bad"]
+    given = dict(parse(one) for one in words if "=" in one)
+    assert given == {"rows": 5, "city": "1"}
+    assert "--solutions" in words
+    assert re.search(r"commit [0-9a-f]{12}\b", page)
 
 
 def test_resume_runs_only_what_has_not_passed(checkout: Checkout, run: Run) -> None:
@@ -184,9 +228,18 @@ def test_resume_runs_only_what_has_not_passed(checkout: Checkout, run: Run) -> N
     assert "kept from an earlier run" in told.said or "✓ passed" in told.said
 
 
-def test_resume_runs_a_lab_again_when_its_parameters_changed(checkout: Checkout, run: Run) -> None:
+def test_resume_keeps_nothing_of_a_run_that_passed_whole(checkout: Checkout, run: Run) -> None:
     labs = checkout(a=(PASSES, []))
-    run(labs)
+    assert run(labs).status == 0
+    told = run(labs, resume=True)
+    assert told.status == 0
+    assert not told.outcomes["toy/a"].kept
+
+
+def test_resume_runs_a_lab_again_when_its_parameters_changed(checkout: Checkout, run: Run) -> None:
+    labs = checkout(a=(PASSES, []), b=(FAILS, []))
+    assert run(labs).status == 1
+    assert run(labs, resume=True).outcomes["toy/a"].kept
     assert not run(labs, resume=True, given={"rows": 7}).outcomes["toy/a"].kept
 
 
@@ -236,14 +289,17 @@ def test_second_replay_in_the_same_folder_is_refused(checkout: Checkout, tmp_pat
 
 def start(labs: Curriculum, out: Path, *more: str) -> subprocess.Popen[bytes]:
     environment = {**os.environ, "PROJECT_REPO": str(labs.root)}
+    # As a shell starts the background jobs of a script: with SIGINT ignored.
+    ignoring = ["sh", "-c", 'trap "" INT; exec "$@"', "sh"]
     return subprocess.Popen(
-        [sys.executable, "-c", PROGRAM, str(labs.root), str(out), *more],
+        [*ignoring, sys.executable, "-c", PROGRAM, str(labs.root), str(out), *more],
         env=environment,
         stdout=subprocess.DEVNULL,
     )
 
 
 def kernel_of(labs: Curriculum) -> psutil.Process:
+    """Return the process whose number the lab wrote down when it began."""
     began = labs.root / "began"
     text = wait("the lab to begin", began.read_text, deadline=90)
     return psutil.Process(int(text))
@@ -266,13 +322,29 @@ def test_replay_killed_in_a_lab_leaves_no_kernel_and_resumes(
     assert found["toy/hangs"].status == "passed"
 
 
-def test_replay_ended_by_sigterm_takes_everything_down_and_reports(
+def test_server_that_a_killed_replay_left_is_gone_after_the_next_start(
     checkout: Checkout, tmp_path: Path
+) -> None:
+    labs = checkout(leaves=(LEAVES, []))
+    killed = start(labs, tmp_path / "out")
+    server = kernel_of(labs)
+    killed.kill()
+    killed.wait()
+    assert server.is_running()
+    (labs.root / "go").touch()
+    again = start(labs, tmp_path / "out", "--resume")
+    assert again.wait(120) == 0
+    assert not server.is_running()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda one: one.name)
+def test_replay_ended_by_a_signal_takes_everything_down_and_reports(
+    checkout: Checkout, tmp_path: Path, number: signal.Signals
 ) -> None:
     labs = checkout(hangs=(HANGS, []))
     running = start(labs, tmp_path / "out")
     kernel = kernel_of(labs)
-    running.send_signal(signal.SIGTERM)
+    running.send_signal(number)
     assert running.wait(60) != 0
     wait("the kernel to end", kernel.is_running, until=lambda there: not there, deadline=30)
     assert "interrupted" in (tmp_path / "out" / "report.html").read_text()
@@ -306,3 +378,13 @@ def test_two_replays_at_once_do_not_disturb_each_other(checkout: Checkout, tmp_p
     assert [running.wait(120) for running in runs] == [0, 0]
     for name in ("one", "two"):
         assert json.loads((tmp_path / name / "report.json").read_text())["passed"]
+
+
+@pytest.mark.fast
+def test_place_where_nobody_may_write_is_told_with_what_to_type(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with (
+        pytest.raises(ReplayBusy, match=r"Expected to write to .*found: .*--out FOLDER"),
+        replay.only_one(tmp_path / "file" / "out"),
+    ):
+        raise AssertionError("it began")

@@ -53,6 +53,23 @@ def test_missing_file_of_parameters_is_named(tmp_path: Path) -> None:
         settings.read_file(tmp_path / "nowhere.toml")
 
 
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("p.yaml", "rows: [1"),
+        ("p.yaml", "- rows"),
+        ("p.json", "{"),
+        ("p.json", "[1]"),
+        ("p.toml", "rows 5"),
+        ("p.yaml", "5"),
+    ],
+)
+def test_file_that_holds_no_parameters_is_named(tmp_path: Path, name: str, text: str) -> None:
+    (tmp_path / name).write_text(text)
+    with pytest.raises(LabError, match=rf"Expected parameters .*p\.{name[2:]}"):
+        settings.read_file(tmp_path / name)
+
+
 def test_set_without_equals_is_refused() -> None:
     with pytest.raises(UnknownParameter, match="name=value"):
         settings.parse("rows")

@@ -1,0 +1,1 @@
+"""A class: many learners, one hub, one platform; and a check-up of a platform before a class."""

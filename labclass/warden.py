@@ -1,0 +1,121 @@
+"""Stand beside a program and leave nothing behind when it ends, however it ends.
+
+    python -m labclass.warden [--with-parent] -- command …
+
+Why it exists: a learner's server starts kernels, Java, shells, and programs that leave their
+parents on purpose. Whatever loses its parent becomes the warden's child (a *subreaper*), so that
+once the server has ended, killed with -9 or not, the warden finds all that is left and ends it.
+`--with-parent` also ends the program when whoever started the warden is gone: right for a hub's
+services, wrong for learners' servers, which outlive a hub that was killed and are adopted again.
+
+Standard library only: there is one of it for each learner.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from types import FrameType
+
+_PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
+PATIENCE = 8  # seconds; the hub waits 10 before it asks less kindly
+
+_libc = ctypes.CDLL(None)
+
+
+def descendants(root: int) -> list[int]:
+    """Return the processes below one, in no order; those that end meanwhile are left out."""
+    children: dict[int, list[int]] = {}
+    for entry in os.listdir("/proc"):
+        if entry.isdigit():
+            with contextlib.suppress(OSError):
+                # The name stands in parentheses and may hold anything, spaces included.
+                fields = Path("/proc", entry, "stat").read_text().rpartition(")")[2].split()
+                children.setdefault(int(fields[1]), []).append(int(entry))
+    found, open_ends = [], [root]
+    while open_ends:
+        below = children.get(open_ends.pop(), [])
+        found += below
+        open_ends += below
+    return found
+
+
+def end_all() -> None:
+    """Kill and reap every process below this one; what is forked meanwhile is met again."""
+    while True:
+        for pid in descendants(os.getpid()):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        try:
+            os.wait()
+        except ChildProcessError:
+            return
+
+
+class Warden:
+    """One program, from its start to the end of all it started."""
+
+    def __init__(self, command: list[str]) -> None:
+        _libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+        self._is_ending = False
+        self._child = subprocess.Popen(command, preexec_fn=_die_with_parent)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._end)
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        signal.signal(signal.SIGALRM, self._insist)
+
+    def watch(self) -> int:
+        """Return the program's exit status when nothing it started is left."""
+        while True:
+            pid, status = os.wait()
+            if pid == self._child.pid:
+                break
+        signal.alarm(0)
+        end_all()
+        code = self._child.returncode = os.waitstatus_to_exitcode(status)
+        return code if code >= 0 else 128 - code
+
+    def _end(self, number: int, frame: FrameType | None) -> None:
+        """Ask the program to end; when asked twice, or after a while, do not ask."""
+        if self._is_ending:
+            self._insist(number, frame)
+        self._is_ending = True
+        signal.alarm(PATIENCE)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self._child.pid, signal.SIGTERM)
+
+    def _insist(self, number: int, frame: FrameType | None) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self._child.pid, signal.SIGKILL)
+
+
+def _die_with_parent() -> None:
+    _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+
+
+def main(words: list[str] | None = None) -> int:
+    """Run a command under a warden."""
+    parser = argparse.ArgumentParser(prog="python -m labclass.warden")
+    parser.add_argument("--with-parent", action="store_true", help="end when the parent is gone")
+    parser.add_argument("command", nargs="+")
+    given = parser.parse_args(words)
+    if given.with_parent:
+        parent = os.getppid()
+        _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+        if os.getppid() != parent:
+            return 0  # it went while we started
+    try:
+        return Warden(given.command).watch()
+    except OSError as error:
+        print(f"Expected a program to start, found {given.command[0]}: {error}.", file=sys.stderr)
+        return 127
+
+
+if __name__ == "__main__":
+    sys.exit(main())

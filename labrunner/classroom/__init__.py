@@ -1,1 +1,0 @@
-"""A class: many learners, one hub, one platform."""

@@ -1,0 +1,1 @@
+"""How labs show things: tables, pictures, live lines, checkpoints, questions, errors. A leaf."""
