@@ -1,14 +1,34 @@
 # %% [markdown]
 # # Start here
 #
-# Ten minutes: what a notebook is, how a lab is built, and what stands behind it.
+# What the workshops are about, how a lab works, and which platform runs behind it.
 
 # %% [markdown]
 # ## What you will build
 #
-# - A checked machine: everything a lab needs is there, or you know what to type.
-# - A map in your head: which part of the platform does what.
+# - A checked machine: everything that a lab needs is there, or you know what to type.
+# - An overview: the story of the core workshop, and which part of the platform does what.
 # - A first checkpoint, so that you know what one looks like when it fails.
+
+# %% [markdown]
+# ## The story
+#
+# A taxi company wants to tell its passengers how long a ride will take, before they get in. The city of
+# New York publishes its past rides, millions each month. In the **core** workshop you build everything
+# between those raw files and an answer in milliseconds. Machine learning is a cycle; each lab is one
+# stage of it:
+#
+# | Stage | What you do | Lab |
+# |---|---|---|
+# | Get a place to work | sign in, and order a notebook on the platform | core-01, core-02 |
+# | Prepare the data | turn raw files into a table with versions | core-03 |
+# | Train | let a model learn from what is known when a ride is ordered | core-04 |
+# | Register | record name, version, file and origin of the model | core-05 |
+# | Serve | answer requests over HTTPS, one or hundreds at a time | core-06 |
+# | Monitor, and begin again | April differs from March: notice it, and replace the model under load | core-07 |
+#
+# The other workshops go through the same cycle with other data: wines (`mlflow`), lorries (`logistics`)
+# and loans (`mlops`). They stand alone; each lab says which labs it needs.
 
 # %% [markdown]
 # ## Before you start
@@ -16,7 +36,9 @@
 # | Need | Why | Check |
 # |---|---|---|
 # | This notebook, open in Jupyter | You run its cells one after another | You are reading it |
-# | Ten minutes | Each core lab takes thirty to sixty | a clock |
+# | Some Python | You read and complete short cells | You can read `[n * n for n in range(3)]` |
+# | Time | The line above gives the hours of each workshop; stop after any lab | A clock |
+# | No knowledge of Kubernetes, Spark or machine learning | Each word is explained where it first occurs | Read on |
 
 # %% [markdown]
 # ## Parameters
@@ -32,9 +54,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from labhelpers import standing
-from labhelpers.check import CheckFailed, begin, check
-from labhelpers.quiz import quiz
+from labhelpers import begin, check, quiz
+from labhelpers.checkpoint import CheckFailed
 
 begin("start")
 
@@ -44,9 +65,9 @@ begin("start")
 # A **notebook** is text and code in one document. The grey boxes are cells of code: put the cursor
 # in one and press Shift-Enter. The result appears below, and Jupyter goes on to the next cell.
 #
-# The number beside a cell counts the runs. Cells share one memory, the **kernel**: what one cell
-# names, the next one knows. When something is confused, choose *Restart kernel* and run from the
-# top; every cell here may be run twice.
+# The number beside a cell counts the runs. All cells run in one process, the **kernel**: a name that one
+# cell sets is known to the next. If results look wrong, choose *Restart kernel* and run from the top;
+# every cell may be run twice.
 
 # %%
 greeting = "Hello from the kernel"
@@ -55,9 +76,9 @@ print(greeting, "on Python", sys.version.split()[0])
 # %% [markdown]
 # ## 2. Read a checkpoint
 #
-# Each step of a lab ends in a **checkpoint**. It looks at the world (a file, a table, an object on
-# the platform), never at your typing, and says what it saw. When it fails, it says what to do; run
-# it again and the hint gets stronger. Here is one that fails, so that you have seen it:
+# Each step of a lab ends in a **checkpoint**. It looks at results (a file, a table, an object on
+# the platform), not at your code, and shows what it found. When it fails, it shows a hint; run it again
+# for the next hint, up to three. Here is one that fails, so that you have seen it:
 
 # %%
 try:
@@ -76,9 +97,9 @@ check("The kernel remembers the cell above", lambda: greeting.startswith("Hello"
 # %% [markdown]
 # ## 3. Check your machine
 #
-# The labs bring everything along: Java, Spark, the tables' libraries, and a platform of their own.
-# One command looks at all of it and says what to do about each thing that is missing. In a
-# terminal it is `labs doctor`.
+# The labs come with everything they need: Java, Spark, the libraries for tables, and a platform of
+# their own. One command checks all of it and shows what to do about each thing that is missing. In
+# a terminal it is `labs doctor`.
 
 # %%
 doctor = subprocess.run(
@@ -112,68 +133,73 @@ check(
 # | Deployment engine | answers predictions, and changes models while it runs | core-06, core-07 |
 # | Gateway | gives a service an address outside, with TLS | core-02, core-06 |
 #
-# On a laptop, `make lab` starts all of it beside Jupyter. On a cluster, the same notebooks meet the
-# real thing: nothing in a lab asks which of the two it is.
+# On a laptop, `make lab` starts all of it beside Jupyter. On a cluster, the same notebooks use the
+# real services: nothing in a lab asks which of the two it is.
 #
-# You sit in VS Code or in the classic notebook? Choose the kernel of this checkout's `.venv`. In the
-# terminal you start your editor from, type `source .venv/bin/activate`, `labsandbox up --detach`
+# If you use VS Code or the classic notebook, choose the kernel of this checkout's `.venv`. In the
+# terminal from which you start your editor, type `source .venv/bin/activate`, `labsandbox up --detach`
 # and `eval "$(labsandbox env)"` first; `labsandbox down` ends the platform.
 
 # %% [markdown]
 # ## 5. See where you stand
 #
 # JupyterLab shows your labs, your checkpoints and the platform at its left, under *Labs*. The next
-# cell shows the same wherever you sit; run it again whenever you like.
+# cell shows the same, as `labs progress` does in a terminal; run it again whenever you like.
 #
-# Progress is kept in your home folder, not in this checkout: a colleague who shares the files does
-# not share your progress. You may start at any lab; `labs prepare core/05` in a terminal brings the
-# platform to the state that lab needs.
+# The notebooks you see are your own **copies**: what you type changes nobody else's, and a new release
+# replaces only copies that you have not changed. Each lab has two: one is complete; in the other, for
+# practice, three to five cells are left for you to write. These commands work in a terminal (*File, New,
+# Terminal*):
+#
+# | Type | to |
+# |---|---|
+# | `labs open core/04` | open a lab; with `--practice`, the copy with cells to write |
+# | `labs open core/04 --start-over` | get a fresh copy; the old one is kept beside it |
+# | `labs prepare core/05` | bring the platform to the state that a lab needs, to start there |
+# | `labs finish core` | pack your notebooks, their outputs and a page of evidence, as *Take-away (zip)* does |
 
 # %%
-standing.show()
+progress = subprocess.run(
+    [Path(sys.executable).with_name("labs"), "progress"], capture_output=True, text=True, check=False
+)
+print(progress.stdout or progress.stderr)
 
 # %% [markdown]
-# ## 6. Keep the words at hand
+# ## 6. Look up a word
 #
-# | Word | Meaning |
-# |---|---|
-# | cluster | machines that run programs for many people, managed as one |
-# | container, pod | a program with all it needs; one or more of them that live together |
-# | ConfigMap, Secret | small named data on the cluster, open or confidential |
-# | Delta table | a folder of Parquet files with a log that makes changes safe |
-# | kdcluster | an application that KubeDirector runs: roles, members, connections |
-# | kubeconfig | the file that tells a client where the cluster is and who you are |
-# | manifest | a description of what you want |
-# | namespace | the part of a cluster that belongs to one tenant |
-# | session | the platform's memory that you have shown your password |
-# | tenant | a team with its members, its namespace and its project repository |
+# A lab explains a word where it first occurs, in bold. A bold word that is a link leads to the
+# [glossary](glossary.md), which has all of them in one list, each with the lab that explains it.
+# The panel at the left links to it, too.
 
 # %% [markdown]
 # ## If it does not work
 #
-# - **A cell shows `[*]` for long**: it is still running. The line below it says what it waits for.
-# - **`ModuleNotFoundError`**: the kernel is not the labs' own. Choose the kernel *Python 3* that
+# - **A cell shows `[*]` for a long time**: it is still running. The line below it shows what it waits for.
+# - **`ModuleNotFoundError`**: the kernel is not that of the labs. Choose the kernel *Python 3* that
 #   `make lab` starts.
-# - **Everything is confused**: *Kernel, Restart Kernel and Run up to Selected Cell*.
+# - **Results make no sense**: choose *Kernel, Restart Kernel and Run up to Selected Cell*.
 
 # %% [markdown]
 # ## Recap
 #
-# - You ran cells, and saw a checkpoint pass and fail.
 # - Your machine is checked.
-# - You know the parts of the platform by name.
+# - You know the story, and the parts of the platform by name.
+# - You ran cells, and saw a checkpoint pass and fail.
+#
+# More: [JupyterLab](https://jupyterlab.readthedocs.io/en/stable/),
+# [the concepts of Kubernetes](https://kubernetes.io/docs/concepts/).
 
 # %%
 quiz(
     "What does a checkpoint look at?",
-    ["The text you typed", "Facts: files, tables, objects on the platform", "The time you took"],
-    right=1,
+    ["The text you typed", "The time you took", "Facts: files, tables, objects on the platform"],
+    right=2,
     because="You may solve a step your own way; what counts is what is there afterwards.",
 )
 quiz(
     "Where is your progress kept?",
-    ["In this notebook", "In your home folder", "On the cluster"],
-    right=1,
+    ["In your home folder", "In this notebook", "On the cluster"],
+    right=0,
     because="Notebooks and checkouts are shared; progress is yours.",
 )
 quiz(

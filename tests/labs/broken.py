@@ -5,10 +5,15 @@ name mistyped. Its third hint must mend it (`test_hints`)."""
 
 from __future__ import annotations
 
+from tests.labs.broken_kubernetes import KUBERNETES
+from tests.labs.broken_logistics import LOGISTICS
+from tests.labs.broken_mlflow import MLFLOW
+from tests.labs.broken_mlops import MLOPS
+
 __all__ = ["BROKEN", "HURRY", "LAB_AGAIN", "PATIENCE"]
 
 SIGN_OUT = """
-from labhelpers.wait import wait as _wait
+from labhelpers.deadline import wait as _wait
 http.delete(place.url + session["X-BDS-SESSION"], headers=session, timeout=30)
 def _over():
     try:
@@ -27,15 +32,15 @@ def _left():
 wait("the notebook to be gone", _left, until=lambda left: not left)
 """  # noqa: E501
 UNLABEL = '{"metadata": {"labels": {"kubedirector.hpe.com/%s": None}}}'
-LOSE_THE_SCALER = """
-from sklearn.pipeline import make_pipeline
+SHIFT_THE_MODEL = """
 _file = models / card["file"]
-_model = skops.io.load(_file, trusted=skops.io.get_untrusted_types(file=_file))
-skops.io.dump(make_pipeline(_model[-1]), _file)
+_model = skops.io.load(_file, trusted=trusted)
+_model._baseline_prediction += 60
+skops.io.dump(_model, _file)
 """
 SHUFFLE = """
-_mixed = frame["trip_distance"].sample(frac=1, random_state=1).to_numpy()
-frame.assign(trip_distance=_mixed).to_parquet(feature_file)
+_mixed = frame["duration"].sample(frac=1, random_state=1).to_numpy()
+frame.assign(duration=_mixed).to_parquet(feature_file)
 """
 SPOIL_PREDICTIONS = """
 _file = models / f"{model_name}-{model_version}-test.parquet"
@@ -44,14 +49,16 @@ pd.read_parquet(_file).assign(predicted=0.0).to_parquet(_file)
 NOT_SLOWER = """
 slower = 1.0
 _old = spark.read.load(path, "delta", versionAsOf=card["table_version"]).where("month = 2")
-_old = _old.selectExpr("* EXCEPT (month)", f"int({month}) AS month")
-_old.write.save(path, "delta", "overwrite", replaceWhere=f"month = {month}")
+_later = "tpep_pickup_datetime + INTERVAL 29 DAYS AS tpep_pickup_datetime"
+_old = _old.selectExpr("* EXCEPT (tpep_pickup_datetime)", _later).where(of(new_month))
+_old.write.save(path, "delta", "overwrite", replaceWhere=of(new_month))
 """
 DISCONNECT = """
-_one = {"spec": {"connections": connections | {"configmaps": wanted[:1]}}}
-k8s.custom.patch_namespaced_custom_object(name=engine, body=_one, **where)
+connect_models("1")
 wait("the others to be dropped", lambda: served(http, address), until=lambda seen: len(seen) == 1)
 """
+
+MORE = KUBERNETES | LOGISTICS | MLFLOW | MLOPS
 
 BROKEN: dict[str, dict[str, str]] = {
     "core/01": {
@@ -83,6 +90,10 @@ BROKEN: dict[str, dict[str, str]] = {
         "The pod runs": DELETE_NOTEBOOK,
         "Your own Jupyter lets you in through the gateway, and has the project repository": (
             DELETE_NOTEBOOK
+        ),
+        "The git server has the commit that your notebook pushed": (
+            'git("commit", "--allow-empty", "--message", "no note"); '
+            'git("push", "--force", "origin", "main")'
         ),
     },
     "core/03": {
@@ -122,7 +133,7 @@ BROKEN: dict[str, dict[str, str]] = {
         "The model is clearly better than the baseline, and not too good to be true": (
             SPOIL_PREDICTIONS
         ),
-        "The saved pipeline predicts what the training job predicted": LOSE_THE_SCALER,
+        "The saved model predicts what the training job predicted": SHIFT_THE_MODEL,
     },
     "core/05": {
         "The model beats its baseline, says its card, and its file is there": (
@@ -132,6 +143,9 @@ BROKEN: dict[str, dict[str, str]] = {
         "The registry names the model, its data and its code": (
             "k8s.core.delete_namespaced_config_map(config_name, k8s.namespace)"
         ),
+        "Nobody can change the record of this version": (
+            "k8s.core.delete_namespaced_config_map(record, k8s.namespace)"
+        ),
         "The engine serves your model": (
             "k8s.core.patch_namespaced_config_map("
             f"config_name, k8s.namespace, {UNLABEL % 'cmType'})\n"
@@ -139,13 +153,17 @@ BROKEN: dict[str, dict[str, str]] = {
         ),
         "The old model answers while the new registration is broken": (
             "apply_config_map(k8s, config_name, model, marks)\n"
-            'wait("the engine to be content", complaint, until=lambda said: not said)'
+            'wait("the engine to report no error", complaint, until=lambda text: not text)'
+        ),
+        "The engine loads no file but the registered one": (
+            "apply_config_map(k8s, config_name, model, marks)\n"
+            'wait("the engine to report no error", complaint, until=lambda text: not text)'
         ),
     },
     "core/06": {
         "The service is healthy and knows your model": 'http.headers["X-Auth-Token"] = "0" * 32',
         "One ride has a sensible prediction": 'url = url.replace(model_name, "boat")',
-        "Longer routes take longer, and every route has a prediction": "asked = asked[:10]",
+        "Longer routes take longer, and every zone has a prediction": "asked = asked[:10]",
         "Every mistake was the caller's, and the next request is served": (
             'mistakes["no token"] = ({}, url, good)'
         ),
@@ -156,7 +174,7 @@ BROKEN: dict[str, dict[str, str]] = {
     },
     "core/07": {
         "The table has March, and the version behind your model is untouched": (
-            'spark.sql(f"DELETE FROM delta.`{path}` WHERE month = {month}")'
+            'spark.sql(f"DELETE FROM delta.`{path}` WHERE {of(new_month)}")'
         ),
         "The speed has drifted and the distances have not": NOT_SLOWER,
         "Version 2 is trained on the new table version": "second_file.unlink()",
@@ -165,20 +183,38 @@ BROKEN: dict[str, dict[str, str]] = {
             'restarts_before = {"another-pod": 0}'
         ),
         "Version 2 is better on the new month, and production is version 2": (
-            'point_production_at("1", first_error)'
+            'point_production_at("1", held)'
+        ),
+        "The monitor raises the alarm in the first days of the next month, and not before": (
+            "alarm = 1.0"
+        ),
+        "The month column is what version 2 has learned": "april = held",
+        "Version 3 will learn the recent pace, no month, and nothing of the next month": (
+            "rides.to_parquet(third_rides)"
+        ),
+        "Version 3 holds in the month that it has not seen, is production, and no request failed": (
+            'point_production_at("2", some)'
+        ),
+        "The table keeps its versions for more than a year": (
+            'spark.sql(f"ALTER TABLE delta.`{path}` UNSET TBLPROPERTIES '
+            "('delta.logRetentionDuration')\")"
         ),
         "Each model names a version of the table that can still be read": (
-            'register("2", {key: (first | newer)[key] for key in first if key != "table-version"})'
+            "_data = entry(second)\n"
+            'register("2", {key: _data[key] for key in _data if key != "table-version"})'
         ),
     },
-}
+} | MORE
 
 # A hint that sends the learner back to another lab: which one.
-LAB_AGAIN = {"The model beats its baseline, says its card, and its file is there": "core/04"}
+LAB_AGAIN = {
+    "The model beats its baseline, says its card, and its file is there": "core/04",
+    "The table has grown by the month, once": "mlops/01",
+}
 
 # A checkpoint that waits for what will not come is not worth a minute of a test.
 HURRY = """
-import functools as _functools, labhelpers.cluster as _cluster, labhelpers.wait as _waits
+import functools as _functools, labhelpers.cluster as _cluster, labhelpers.deadline as _waits
 _patient = _waits.wait
 def _hurried(*words, **more):
     return _patient(*words, **more | {"deadline": 2})

@@ -12,7 +12,7 @@ import ast
 from dataclasses import dataclass
 from typing import Any
 
-from labhelpers.check import CheckFailed
+from labhelpers.checkpoint import CheckFailed
 
 __all__ = ["HINTS", "Checkpoint", "checkpoints", "foundations", "looks"]
 

@@ -37,6 +37,7 @@ class Cell:
 
     number: int
     text: str
+    practice: str = ""  # of a blank: what a learner gets who practises
 
     @property
     def is_checkpoint(self) -> bool:
@@ -91,7 +92,9 @@ class Desk:
 def desk(curriculum: Curriculum, lab: Lab, environment: Mapping[str, str]) -> Iterator[Desk]:
     """Sit down at a lab; the kernel ends with the block."""
     built = notebook.cells_of(curriculum, lab)
-    cells = [Cell(at, cell.text) for at, cell in enumerate(built) if cell.kind == "code"]
+    cells = [
+        Cell(at, cell.text, cell.practice) for at, cell in enumerate(built) if cell.kind == "code"
+    ]
     manager = KernelManager(kernel_name="python3")
     folder = Path(curriculum.notebook(lab)).parent
     manager.start_kernel(env=dict(environment), cwd=str(folder), stderr=subprocess.DEVNULL)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import requests
 from kubernetes import client, config
 
 from tests.repo.tree import ROOT
@@ -63,6 +66,15 @@ class Platform:
                 address = notes[f"hpecp-internal-gateway/{port}"]
                 return f"https://{address}", notes.get("kubedirector.hpe.com/kd-auth-token", "")
         raise AssertionError(f"no gateway address for port {port} of {kdcluster}")
+
+    @contextlib.contextmanager
+    def signed_in(self, kdcluster: str, port: int) -> Iterator[tuple[str, requests.Session]]:
+        """Return the address of a service port, and a session that its token opens."""
+        address, token = self.gateway(kdcluster, port)
+        with requests.Session() as http:
+            http.trust_env, http.verify = False, self.settings["EZMERAL_CA"]
+            http.headers["Authorization"] = f"Bearer {token}"
+            yield address, http
 
     def models(self) -> dict[str, dict[str, str]]:
         """Return the registered models by version."""

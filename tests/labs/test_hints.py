@@ -2,7 +2,9 @@
 
 All labs run in order against one sandbox, a cell at a time, as a learner runs them. Before each
 checkpoint something goes wrong; it must fail three times, each time with its next hint; then only
-what the third hint says is done, and the checkpoint must pass. At night: it takes eight minutes."""
+what the third hint says is done, and the checkpoint must pass. A blank of a practice copy is
+left as it is up to its checkpoint; its solution, which stands below the third hint, and what the
+hint says must make the checkpoint pass. At night: it takes eight minutes."""
 
 from __future__ import annotations
 
@@ -20,7 +22,12 @@ from tests.labs.kernel import Cell, Desk, desk
 from tests.repo.tree import ROOT
 
 CURRICULUM = load(ROOT)
-LABS = [lab for lab in CURRICULUM.labs if lab.kind == "lab"]
+PENDING: set[str] = set()
+"""Workshops whose hints nobody has followed yet; each of their checkpoints still fails on an
+emptied platform (`test_trouble`)."""
+PRACTISED = {"mlflow", "logistics"}
+"""Workshops whose blanks are left as they are, too; all others are practised by `labs replay`."""
+LABS = [lab for lab in CURRICULUM.labs if lab.kind == "lab" and lab.id.split("/")[0] not in PENDING]
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +71,7 @@ def fail_three_times(learner: Desk, cell: Cell) -> str:
     hints = [record["hint"] for result in seen for record in result.records]
     assert all("CheckFailed" in result.error for result in seen), seen
     assert len(set(hints)) == 3, f"{cell.text.splitlines()[1]} gave {hints}"
-    assert all(f"{hint}"[-40:] in result.error for hint, result in zip(hints, seen, strict=True))
+    assert all(f"{hint}"[-40:] in result.text for hint, result in zip(hints, seen, strict=True))
     return str(hints[2])
 
 
@@ -76,8 +83,19 @@ def follow(learner: Desk, hint: str) -> None:
         learner.do(learner.begins(words) if kind == "cell" else words)
 
 
+def practise(learner: Desk, blank: Cell) -> None:
+    """Leave a blank as it is; then do what its checkpoint's third hint says, with its solution."""
+    learner.run(blank.practice)
+    for cell in learner.cells[learner.cells.index(blank) + 1 :]:
+        if cell.is_checkpoint:
+            break
+        learner.run(cell)
+    follow(learner, fail_three_times(learner, cell))
+    learner.do(cell)
+
+
 @pytest.mark.nightly
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize("lab", LABS, ids=lambda lab: lab.id)
 def test_third_hint_mends_what_is_broken(
     environment: dict[str, str], passed: set[str], lab: Lab
@@ -87,6 +105,8 @@ def test_third_hint_mends_what_is_broken(
     todo = dict(BROKEN[lab.id])
     with desk(CURRICULUM, lab, environment) as learner:
         for cell in learner.cells:
+            if cell.practice and lab.id.split("/")[0] in PRACTISED:
+                practise(learner, cell)
             if not cell.is_checkpoint:
                 learner.do(cell)
                 continue

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.labs
 
 DRAW = """
 import pandas as pd
-from labhelpers import show
+from labshow import show
 show.bars(pd.DataFrame({"zone": ["JFK"], "trips": [7]}), "zone", "trips", "JFK leads")
 """
 

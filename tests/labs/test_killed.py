@@ -11,20 +11,21 @@ from pathlib import Path
 import psutil
 import pytest
 
-from labhelpers.cleanup import labels, remove
 from labhelpers.cluster import (
     Clients,
     apply,
     apply_config_map,
     caller,
     connect,
+    labels,
+    remove,
     restarts,
     wait_configured,
     wait_served,
 )
-from labhelpers.session import renew
-from labhelpers.settings import settings
-from labhelpers.wait import wait
+from labhelpers.deadline import wait
+from labhelpers.environment import settings
+from labhelpers.signin import renew
 from labrunner import sandbox
 
 pytestmark = pytest.mark.labs

@@ -1,6 +1,6 @@
 """When things go wrong: a step that was not done, a session that is over, a worker that is killed.
 
-The story (`test_story`) shows that the labs pass. Here their checkpoints fail, as they must."""
+The story (`stories`) shows that the labs pass. Here their checkpoints fail, as they must."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ import requests
 from kubernetes import client
 
 import labhelpers.cluster
-import labhelpers.wait
+import labhelpers.deadline
 from labhelpers import progress
-from labhelpers.check import begin
+from labhelpers.checkpoint import begin
 from labhelpers.cluster import Clients, connect
-from labhelpers.errors import SignInNeeded
-from labhelpers.session import renew
-from labhelpers.settings import settings
+from labhelpers.environment import settings
+from labhelpers.signin import renew
+from labkube.errors import SignInNeeded
 from labrunner import sandbox
 from labrunner.curriculum import load
 from tests.labs.checkpoints import Checkpoint, checkpoints, foundations, looks
-from tests.labs.emptied import AT_THE_DOOR, MEASURED, Emptied
+from tests.labs.emptied import AT_THE_DOOR, LABS, MEASURED, Emptied, names
 from tests.labs.platform import Platform
 from tests.repo.tree import ROOT
 
@@ -72,7 +72,7 @@ def over(
         renew()
         lab = connect()
         session = sign_out(settings().kubeconfig)
-        labhelpers.wait.wait("the session to be forgotten", lambda: refusal(lab))
+        labhelpers.deadline.wait("the session to be forgotten", lambda: refusal(lab))
     with lab.core.api_client:
         yield session, lab
 
@@ -119,12 +119,13 @@ def emptied(
     repository = tmp_path / "project_repo"
     repository.mkdir()
     monkeypatch.setenv("PROJECT_REPO", str(repository))
-    patient = labhelpers.wait.wait
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")  # its client would ask for minutes
+    patient = labhelpers.deadline.wait
 
     def hurried(*words: Any, **more: Any) -> Any:
         return patient(*words, **more | {"deadline": 0})
 
-    monkeypatch.setattr(labhelpers.wait, "wait", hurried)
+    monkeypatch.setattr(labhelpers.deadline, "wait", hurried)
     monkeypatch.setattr(labhelpers.cluster, "wait", hurried)
     with requests.Session() as http:
         http.verify, http.trust_env = str(settings().ca), False
@@ -141,10 +142,10 @@ def refusal(lab: Clients) -> SignInNeeded | None:
 
 
 def judge(checkpoint: Checkpoint, source: str, emptied: Emptied) -> None:
-    names = foundations(source)
-    names.update(emptied.names(checkpoint.lab, checkpoint.name))  # a lab's functions read them too
+    found = foundations(source)
+    found.update(names(emptied, checkpoint.lab, checkpoint.name))  # a lab's functions read them too
     begin(checkpoint.lab)
-    looks(checkpoint, names)
+    looks(checkpoint, found)
 
 
 @pytest.mark.parametrize("checkpoint", CHECKPOINTS, ids=lambda one: f"{one.lab}-{one.name}")
@@ -154,6 +155,10 @@ def test_checkpoint_fails_on_an_empty_platform_with_its_hints(
     judge(checkpoint, SOURCES[checkpoint.lab], emptied)
     kept = progress.load()[checkpoint.lab][checkpoint.name]
     assert (kept["passed"], kept["failures"]) == (False, 4)
+
+
+def test_every_lab_has_names_for_an_emptied_platform() -> None:
+    assert set(LABS) == set(SOURCES)
 
 
 def test_every_exception_is_a_checkpoint_of_a_lab() -> None:
@@ -174,7 +179,7 @@ BAD = {
     "of a name nobody makes": f"check('x', lambda: made_by_nobody, {THREE})",
     "of something that has no such part": f"check('x', lambda: crowd.gone, {THREE})",
 }
-HEADER = "from labhelpers.check import check\n"
+HEADER = "from labhelpers.checkpoint import check\n"
 
 
 @pytest.mark.parametrize("line", BAD.values(), ids=BAD.keys())
@@ -194,7 +199,7 @@ def test_session_that_ends_in_mid_lab_is_one_sentence_and_renewed_by_one_line(
     sign_out(settings().kubeconfig)
     with pytest.raises(SignInNeeded, match=r"renew\(\)` in a cell, then this cell again"):
         connect()
-    refused = labhelpers.wait.wait("the session to be forgotten", lambda: refusal(lab))
+    refused = labhelpers.deadline.wait("the session to be forgotten", lambda: refusal(lab))
     assert isinstance(refused, SignInNeeded)
     assert refused._render_traceback_() == [f"SignInNeeded: {refused}"], "a sentence, no stack"
     assert refusal(lab), "asked again, it says the same"

@@ -6,9 +6,9 @@
 # %% [markdown]
 # ## What you will build
 #
-# - A **session**: you trade a password for a key that ends by itself.
+# - A **session**: the platform checks your password once and gives you a key that expires.
 # - A **kubeconfig**: the file that tells `kubectl` and Python where the cluster is and who you are.
-# - A list of what you may do, and a door that stays shut because it is not yours.
+# - A list of what you may do, and a refusal from a tenant that you do not belong to.
 #
 # ![A password becomes a session, a session becomes a kubeconfig, and the kubeconfig opens your
 # own namespace but no other.](../../Pictures/core-01-authenticate.svg)
@@ -20,7 +20,7 @@
 # |---|---|---|
 # | A running platform | This lab talks to it | `labsandbox status`, or your administrator |
 # | Your user name and tenant | The platform asks who you are | `echo $EZMERAL_USER $EZMERAL_TENANT` |
-# | The platform's certificate | You verify whom you tell your password | `ls $EZMERAL_CA` |
+# | The platform's certificate | It proves which server receives your password | `ls $EZMERAL_CA` |
 
 # %% [markdown]
 # ## Parameters
@@ -32,49 +32,56 @@
 # %% tags=["parameters"]
 other_tenant: str = "K8sAuditTenant"  # a tenant you are not a member of
 other_namespace: str = "k8saudittenant"  # the namespace behind it
+colleague: str = ""  # somebody in the directory of `labsandbox up --directory`, such as anna
 
 # %% [markdown]
 # ## Setup
 
 # %%
+import getpass
+import os
+import ssl
 import time
 
+import ldap3
 import requests
 import yaml
 from kubernetes import client, config
+from ldap3.utils.conv import escape_filter_chars
+from ldap3.utils.dn import escape_rdn
 
-from labhelpers.check import begin, check
-from labhelpers.quiz import quiz
-from labhelpers.session import save_kubeconfig
-from labhelpers.settings import password, settings
-from labhelpers.show import table
+from labhelpers import begin, check, password, quiz, save_kubeconfig, settings, show
 
 begin("core/01")
 place = settings()
 http = requests.Session()
 http.verify = str(place.ca)  # the platform's own certificate: never switch verification off
-http.trust_env = False  # ... whatever other certificates this machine is told to trust
+http.trust_env = False  # ... and other certificates of this machine do not count
 print(f"{place.user} signs in to {place.tenant} at {place.url}")
 
 # %% [markdown]
 # ## 1. Sign in
 #
-# A **session** is the platform's memory that you have shown your password. One `POST` opens it.
-# The answer has no body worth reading: the session's address stands in the `Location` header, and
-# that address is your key for every call that follows.
+# A **session** records that you have proved who you are. One `POST` opens it. The header `Location` of
+# the answer holds the session's address, and you send that address with every later call. When the
+# platform refuses, the body of the answer says why.
 #
-# The password comes from a closed box, or from a file that only you can read. It is never typed
-# into a cell, because cells are saved.
+# You type the password into a box that hides it, or it is read from a file that only you can read.
+# Never type it into a cell: cells are saved.
 
-# %%
+# %% tags=["blank"]
 credentials = {
     "name": place.user,
     "password": password(place.user),
     "tenant_name": place.tenant,
 }
+# blank: POST the credentials as JSON to /api/v2/session, and keep the answer in `signed_in`.
+# stub: signed_in = requests.Response()
+# solution
 signed_in = http.post(f"{place.url}/api/v2/session", json=credentials, timeout=30)
+# end of solution
 session = {"X-BDS-SESSION": signed_in.headers.get("Location", "")}
-print(signed_in.status_code, signed_in.reason)
+print(signed_in.status_code, signed_in.reason, signed_in.text)  # the text says why, if you are refused
 
 # %% [markdown]
 # The same in a shell, with `EZMERAL_PASSWORD_FILE` naming a file that holds the password:
@@ -85,8 +92,8 @@ print(signed_in.status_code, signed_in.reason)
 #   "$EZMERAL_URL/api/v2/session"
 # ```
 #
-# `--cacert` names the certificate to trust. Guides that say `-k` here send a password to whoever
-# answers.
+# `--cacert` names the certificate to trust. With `-k`, which some guides use, curl sends the password
+# to any server that answers.
 
 # %%
 check(
@@ -94,7 +101,7 @@ check(
     lambda: http.get(f"{place.url}/api/v2/session", headers=session, timeout=30).ok,
     saw=lambda: http.get(f"{place.url}/api/v2/session", headers=session, timeout=30).status_code,
     hint=[
-        "Look at the number that the sign-in printed: 201 means that you are in, all else a refusal.",
+        "Look at the number that the sign-in printed: 201 means success, any other number a refusal.",
         f"Usually the password is mistyped, {place.user} is no member of {place.tenant}, or the "
         "session was signed out: `print(signed_in.text)` in a cell shows the platform's reason.",
         "Run the cell that begins `credentials = {` once more, and type the password slowly.",
@@ -104,20 +111,24 @@ check(
 # %% [markdown]
 # ## 2. Inspect the session
 #
-# A key that never ends is a key that is found one day. Ask the platform what it knows about your
-# session, and when it forgets you.
+# A session expires, so a stolen key is of no use for long. Ask the platform what it knows about your
+# session, and when it expires.
 
-# %%
+# %% tags=["blank"]
 def what_is_known() -> dict:
     return http.get(f"{place.url}/api/v2/session", headers=session, timeout=30).json()
 
 
 def hours_left() -> float:
+    # blank: Return the hours from now to `expiry_time`, which counts seconds as time.time() does.
+    # solution
     return (what_is_known().get("expiry_time", 0) - time.time()) / 3600
+    # end of solution
+    # stub: return 0.0
 
 
 known = what_is_known()
-table(
+show.table(
     [[key, known.get(key)] for key in ("user_name", "tenant_name", "role_name", "expiry")],
     columns=["field", "value"],
 )
@@ -141,13 +152,16 @@ check(
 # %% [markdown]
 # ## 3. Get refused on purpose
 #
-# You learn more about a door by finding it locked. Send a wrong password, then ask for a tenant
-# that is not yours, and read what comes back. Both answers say what to do next, and neither
-# says more than a stranger may know.
+# Refusals are part of an API. Send a wrong password, then ask for a tenant that is not yours, and
+# read the answers. Both say what to do next, and neither tells an outsider anything about the platform.
 
 
-# %%
+# %% tags=["blank"]
+# stub: mistakes = [{}, {}]
+# blank: List two dicts; each replaces one of the credentials: a wrong password, then `other_tenant`.
+# solution
 mistakes = [{"password": "not-the-password"}, {"tenant_name": other_tenant}]
+# end of solution
 
 
 def try_to_sign_in(mistake: dict) -> list[object]:
@@ -156,12 +170,12 @@ def try_to_sign_in(mistake: dict) -> list[object]:
     return [answer.status_code, said.get("message", ""), said.get("hint", "")]
 
 
-table([try_to_sign_in(one) for one in mistakes], columns=["status", "message", "what to do"])
+show.table([try_to_sign_in(one) for one in mistakes], columns=["status", "message", "what to do"])
 
 # %% [markdown]
-# `401` means *I do not know who you are*; `403` means *I know, and you may not*. The tenant that
-# exists and the tenant that does not are refused in the same words: nobody can count the
-# platform's tenants from outside.
+# `401` means that the platform does not know who you are; `403`, that it knows and does not allow it.
+# A tenant that exists and one that does not get the same answer, so nobody can find out from outside
+# which tenants there are.
 
 # %%
 check(
@@ -181,16 +195,16 @@ check(
 # %% [markdown]
 # ## 4. Fetch the kubeconfig
 #
-# The REST API opens the platform; the **Kubernetes API** runs what you build. A **kubeconfig**
-# joins the two: it names the cluster, the certificate to trust, your namespace, and a small
-# program that trades your session for a short-lived token whenever a client needs one.
+# You sign in with the REST API; everything you build is made with the **Kubernetes API**. A
+# **kubeconfig** connects the two: it names the cluster, the certificate to trust, your namespace, and
+# a small program that gets a short-lived token for your session whenever a client needs one.
 
 # %%
 answer = http.get(f"{place.url}/api/v2/k8skubeconfig", headers=session, timeout=30)
 answer.raise_for_status()
 save_kubeconfig(answer.text, place.kubeconfig)
 document = yaml.safe_load(answer.text)
-table(
+show.table(
     [[entry["name"], entry["context"].get("namespace", "")] for entry in document["contexts"]],
     columns=["context", "namespace"],
 )
@@ -217,7 +231,7 @@ check(
     saw=lambda: f"namespace {current()['context'].get('namespace')}, "
     f"mode {place.kubeconfig.stat().st_mode & 0o777:o}",
     hint=[
-        f"Look at the file {place.kubeconfig.name}: is it there, whole, and yours alone?",
+        f"Look at the file {place.kubeconfig.name}: is it there, and can only you read it?",
         "Usually it was not saved, because the session was over, or its mode lets others read it: "
         f"`ls -l {place.kubeconfig}` must show `-rw-------`.",
         "Run the cell that begins `answer = http.get(` again: it fetches and saves the file.",
@@ -227,10 +241,10 @@ check(
 # %% [markdown]
 # ## 5. Ask what you may do
 #
-# Kubernetes answers the question *may I?* without your having to try. The request is called a
-# **SelfSubjectAccessReview**, and it is what `kubectl auth can-i` sends.
+# Kubernetes can say what you may do before you try it. The request is called a
+# **SelfSubjectAccessReview**; `kubectl auth can-i` sends it.
 
-# %%
+# %% tags=["blank"]
 api = config.new_client_from_config(str(place.kubeconfig))
 namespace = current()["context"]["namespace"]
 authorization = client.AuthorizationV1Api(api)
@@ -240,10 +254,14 @@ def may_i(verb: str, resource: str, where: str, group: str = "") -> bool:
     attributes = client.V1ResourceAttributes(
         verb=verb, resource=resource, namespace=where, group=group
     )
+    # blank: Create a V1SelfSubjectAccessReview of these attributes; return `status.allowed`.
+    # solution
     review = client.V1SelfSubjectAccessReview(
         spec=client.V1SelfSubjectAccessReviewSpec(resource_attributes=attributes)
     )
     return authorization.create_self_subject_access_review(review).status.allowed
+    # end of solution
+    # stub: return False
 
 
 # %%
@@ -255,7 +273,7 @@ questions = [
     ("delete", "nodes", "", ""),
 ]
 rights = {question: may_i(*question) for question in questions}
-table(
+show.table(
     [[verb, what, where or "whole cluster", "yes" if ok else "no"]
      for (verb, what, where, _), ok in rights.items()],
     columns=["verb", "resource", "where", "may I?"],
@@ -267,7 +285,7 @@ table(
 # kubectl auth can-i --list
 # ```
 #
-# You may build in your own namespace, and you may not hand out rights: that is what *Member* means.
+# As a *Member* you may create objects in your own namespace, and you may not give rights to others.
 
 # %%
 check(
@@ -285,9 +303,9 @@ check(
 )
 
 # %% [markdown]
-# ## 6. Find another tenant's door shut
+# ## 6. Try to read another tenant's Secrets
 #
-# A rule that is not tried is a hope. Ask for the neighbours' Secrets and read the refusal.
+# A rule counts once somebody has tested it. Ask for another tenant's Secrets and read the refusal.
 
 # %%
 def knock() -> str:
@@ -315,9 +333,38 @@ check(
         "`Unauthorized` means that the session is over. A number of secrets means that you are more "
         "than a Member: `kubectl auth can-i --list` in a terminal shows what you may do.",
         "Run the cells that begin `credentials = {`, `answer = http.get(` and `api = config.`, then "
-        "this one. If the door is open still, tell your administrator at once.",
+        "this one. If the Secrets are still readable, tell your administrator at once.",
     ],
 )
+
+# %% [markdown]
+# ### When a company has a directory
+#
+# Few companies keep a list of passwords in each of their systems. They ask a **directory** (Active
+# Directory, OpenLDAP) over **LDAP**: the platform *binds* with your name and password, and when the
+# directory accepts it, asks for your **groups**. A site administrator has mapped groups to roles of
+# tenants; a person who leaves a group loses the role at the next sign-in. The platform never stores a
+# password: of its own accounts it keeps a salted hash, from which nobody can compute the password.
+#
+# `labsandbox up --directory` starts an LDAP server with three people. `anna` is in a group of Members,
+# `ines` in one of Admins, `otto` in none, so he is refused. Their passwords are in the files that the
+# command names. With hers, anna signs in here and opens the notebook that she deploys in lab core-02.
+# The next cell asks the directory as the platform does.
+
+# %%
+def groups_of(name: str, word: str) -> list[str]:
+    tls = ldap3.Tls(ca_certs_file=str(place.ca), validate=ssl.CERT_REQUIRED)
+    server = ldap3.Server(os.environ["EZMERAL_DIRECTORY"], tls=tls, get_info=ldap3.NONE)
+    person = f"uid={escape_rdn(name)},ou=people,dc=lake,dc=example"
+    with ldap3.Connection(server, person, word, raise_exceptions=True) as directory:
+        directory.search("dc=lake,dc=example", f"(member={escape_filter_chars(person)})")
+        return [entry.entry_dn for entry in directory.entries]
+
+
+if colleague and "EZMERAL_DIRECTORY" in os.environ:
+    print(*groups_of(colleague, getpass.getpass(f"Password of {colleague}: ")), sep="\n")
+else:
+    print("Nobody was asked: no `colleague` is named, or this platform has no directory.")
 
 # %% [markdown]
 # ## If it does not work
@@ -336,7 +383,7 @@ check(
 # no longer knows it while your first session goes on. Store the status of the last `GET` of the
 # second session in `after`.
 #
-# Hint: the address stands in the `Location` header, and it is also the value to send.
+# Hint: the header `Location` holds the address, and the same text is the value to send.
 
 # %% tags=["exercise"]
 # stub: after = None
@@ -351,30 +398,34 @@ print(after)
 # %% [markdown]
 # ## Recap
 #
-# - You traded a password for a **session**, and saw when it ends.
+# - You opened a **session** with your password, and saw when it expires.
 # - You were refused twice and know what `401` and `403` mean.
 # - You hold a **kubeconfig** and a list of what it lets you do.
+#
+# More: [Kubernetes' ways to authenticate](https://kubernetes.io/docs/reference/access-authn-authz/authentication/),
+# [kubeconfig files](https://kubernetes.io/docs/concepts/configuration/organize-cluster-access-kubeconfig/),
+# [roles and their bindings](https://kubernetes.io/docs/reference/access-authn-authz/rbac/).
 #
 # Next: deploy a notebook of your own on the cluster.
 
 # %%
 quiz(
     "Why does the kubeconfig hold no password?",
-    ["To be shorter", "It holds a way to get short-lived tokens instead", "Kubernetes knows it"],
-    right=1,
-    because="A copied file opens nothing once the session is over.",
+    ["It holds a way to get short-lived tokens instead", "To be shorter", "Kubernetes knows it"],
+    right=0,
+    because="A copied file is useless once the session is over.",
 )
 quiz(
     "A call answers 403. What helps?",
-    ["Sign in again", "Ask for the right, or use a place that is yours", "Try until it works"],
-    right=1,
+    ["Sign in again", "Try until it works", "Ask for the right, or use a place that is yours"],
+    right=2,
     because="403 means you are known. 401 is the answer that a new sign-in cures.",
 )
 quiz(
     "Why is certificate verification never switched off here?",
-    ["It is faster with it", "Without it you may tell your password to a stranger", "Habit"],
+    ["It is faster with it", "Without it another server may receive your password", "Habit"],
     right=1,
-    because="Encryption without verification keeps the secret between you and whoever answers.",
+    because="Encryption alone does not prove which server is at the other end.",
 )
 
 # %% [markdown]
@@ -384,4 +435,4 @@ quiz(
 # Sessions opened by the exercise are already signed out.
 
 # %%
-print(f"Kept: {place.kubeconfig.name}, and a session until {known['expiry']} UTC.")
+print(f"Kept: {place.kubeconfig.name}, and your session until it ends.")

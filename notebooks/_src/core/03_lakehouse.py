@@ -1,7 +1,7 @@
 # %% [markdown]
 # # Lab core-03: Build the lakehouse
 #
-# Turn a folder of raw taxi files into a table you can trust, and see every promise kept.
+# Turn a folder of raw taxi files into a table you can trust, and test each of its guarantees.
 
 # %% [markdown]
 # ## What you will build
@@ -34,6 +34,8 @@ rows: int = 200_000  # how many trips to make
 months: int = 2  # shared evenly over so many months, from January 2024 on
 seed: int = 7  # the same seed makes the same trips
 own_files: str = ""  # a folder with months you fetched from the city; then no trips are made
+spark_cluster: str = ""  # a name, such as spark-mine: orders a Spark cluster; empty: this machine
+finished: bool = False  # True: the clean-up removes what only this lab needs
 
 # %% [markdown]
 # ## Setup
@@ -43,6 +45,7 @@ own_files: str = ""  # a folder with months you fetched from the city; then no t
 
 # %%
 import json
+import os
 from concurrent.futures import ThreadPoolExecutor
 from shutil import copy, copytree
 from urllib.parse import unquote, urlsplit
@@ -51,23 +54,39 @@ import delta.exceptions.captured  # noqa: F401  (lets Python catch Delta's own e
 from delta.exceptions import ConcurrentAppendException
 from pyspark.sql import functions as F
 
-from labhelpers import data, process, show
-from labhelpers.check import begin, check
-from labhelpers.quiz import quiz
-from labhelpers.repository import fresh, project_repo, workspace
-from labhelpers.spark import refusal, session
-from labhelpers.wait import wait
+from labhelpers import begin, check, cluster, data, fresh, project_repo, quiz, refusal
+from labhelpers import show, spark_session, wait, workspace
+from labhelpers.spark import process
 
 begin("core/03")
-spark = session("lakehouse")
 home = workspace("lakehouse")
+
+# %% [markdown]
+# Without a platform, Spark runs on this machine. With `spark_cluster = "spark-mine"`, the next cell orders
+# the application `spark` of the catalogue, a master and a worker, and the same lab runs there;
+# `kubectl get kdcluster` shows it.
+
+# %%
+if spark_cluster:
+    k8s = cluster.connect()
+    parts = {"master": {"cpu": "250m", "memory": "1Gi"}, "worker": {"cpu": "1", "memory": "2Gi"}}
+    roles = [{"id": part, "members": 1, "serviceAccountName": "ecp-tenant-member-sa",
+              "resources": {"requests": size, "limits": size}} for part, size in parts.items()]
+    cluster.apply(k8s, "kubedirectorclusters", {
+        "apiVersion": "kubedirector.hpe.com/v1beta1", "kind": "KubeDirectorCluster",
+        "metadata": {"name": spark_cluster, "labels": cluster.labels("core/03")},
+        "spec": {"app": "spark", "appCatalog": "local", "namingScheme": "CrNameRole", "roles": roles}})
+    master = cluster.wait_configured(k8s, spark_cluster)["status"]["roles"][0]["members"][0]
+    os.environ["SPARK_MASTER"] = f"spark://{master['service']}.{k8s.namespace}.svc.cluster.local:7077"
+spark = spark_session("lakehouse")
+print("Spark runs on", spark.sparkContext.master)
 
 # %% [markdown]
 # ## 1. Look at the raw files
 #
-# A **data lake** is a folder of files. Each line is a trip: when, from where, to where, how far,
-# what it cost. The files keep the types of the columns, and nobody checked the content. You count
-# what cannot be true: Spark runs through all rows once and counts for every rule. Look at the
+# A **data lake** is a folder of files. Each row is a trip: when, from where, to where, how far,
+# what it cost. The files keep the types of the columns; their content was never checked. You count
+# the trips that cannot be true: Spark reads all rows once and counts for every rule. Look at the
 # bars: each is a way in which real files are wrong.
 
 # %%
@@ -87,14 +106,18 @@ show.bars(dirt, "trips that …", "trips", f"{total:,} raw trips hold what canno
 trips.select("tpep_pickup_datetime", "PULocationID", "trip_distance", "fare_amount").show(3)
 
 # %% [markdown]
-# There is a worse flaw. A folder has no idea which files belong together. Let a copy job leave one
-# file twice: nothing warns you, and every sum is wrong from now on. You try this on a copy of the
+# There is a worse problem. A folder does not record which files belong together. When a copy job leaves
+# one file twice, nothing warns you, and every sum is wrong from then on. You try this on a copy of the
 # lake.
 
-# %%
+# %% tags=["blank"]
 copied = copytree(lake, fresh(home / "copied"))
 first = min(lake.glob("*.parquet"))
-twice = copy(first, copied / "january-again.parquet")
+twice = copied / "january-again.parquet"
+# blank: Copy the file `first` to `twice`, as a copy job that runs two times would.
+# solution
+copy(first, twice)
+# end of solution
 
 
 def trips_in(folder):
@@ -119,7 +142,7 @@ check(
 #
 # **Delta** keeps Parquet files and adds a **transaction log**: the list of the files that *are*
 # the table. You write the trips, in a folder for each month (a **partition**), then read the first
-# commit with your own eyes. One line is one action. `metaData` holds the schema; `add` says that a
+# commit. One line is one action. `metaData` holds the schema; `add` says that a
 # file belongs to the table, and which are the smallest and the largest values in it. A month that
 # slipped in from another year shows at once: it has a folder of its own.
 
@@ -156,10 +179,13 @@ check(
 # folder gets a log, and is a table. You take the stray file out of the folder you spoiled, and
 # convert it: from now on it knows which files are its own.
 
-# %%
+# %% tags=["blank"]
 twice.unlink(missing_ok=True)
 before = show.listing(copied)
+# blank: Convert the Parquet files in the folder `copied` to a Delta table, in place, with SQL.
+# solution
 spark.sql(f"CONVERT TO DELTA parquet.`{copied}`")
+# end of solution
 show.files(copied, "Converted in place: the same files, and a log")
 
 # %%
@@ -226,9 +252,9 @@ check(
 # ## 4. Follow a stream
 #
 # Trips do not wait for the end of the month. A **stream** is a query that keeps running: whenever
-# a file arrives, its rows go into the table `live`. What it has done it writes into its notes, the
-# **checkpoint**. A second stream counts what is in that table, and the picture is drawn again
-# after each delivery: watch the bars grow.
+# a file arrives, its rows go into the table `live`. It writes what it has done into a folder of its own,
+# its **progress log** (Spark's option for it is called `checkpointLocation`). A second stream counts the
+# rows of that table, and the picture is drawn after each delivery: watch the bars grow.
 
 # %%
 arrivals, live, notes, sums = (fresh(home / name) for name in ("arrivals", "live", "notes", "sums"))
@@ -258,9 +284,10 @@ for number in (2, 3, 4):
 counting.stop()
 
 # %% [markdown]
-# Now break it. You stop the stream, let two files arrive meanwhile, and tear the last page out of
-# its notes, as a crash between writing and noting would. The stream must repeat its last delivery;
-# the table knows from its log that it has it already, and takes it only once.
+# Now break it. You stop the stream, let two files arrive meanwhile, and delete the last entry of the
+# progress log, as a crash between the write and the entry would. The stream repeats its last delivery,
+# and the table takes it only once: each commit of the stream has an action `txn` with the number of its
+# delivery, and a number that is in the log already is not written again.
 
 # %%
 stream.stop()
@@ -275,11 +302,22 @@ def arrived():
     return spark.read.load(str(live), "delta").count()
 
 
+def numbers():
+    log = (live / "_delta_log").glob("*.json")
+    lines = [line for commit in log for line in commit.read_text().splitlines()]
+    return sorted(json.loads(line)["txn"]["version"] for line in lines if '"txn"' in line)
+
+
+print("Deliveries in the log of the table:", numbers())
+
+
 # %%
 check(
     "Every trip arrived exactly once",
-    lambda: arrived() == spark.read.parquet(str(arrivals)).count(),
-    saw=lambda: f"{arrived():,} in the table, {spark.read.parquet(str(arrivals)).count():,} delivered",
+    lambda: arrived() == spark.read.parquet(str(arrivals)).count()
+    and numbers() == list(range(len(list(arrivals.glob("*.parquet"))))),
+    saw=lambda: f"{arrived():,} in the table, {spark.read.parquet(str(arrivals)).count():,} delivered; "
+    f"txn {numbers()}",
     hint=[
         "Compare two numbers: the trips in the files that arrived, and the trips in the table `live`.",
         "Usually a file arrived after the stream had stopped, or a cell of this step ran twice: "
@@ -297,12 +335,12 @@ check(
 # Its files are there; the log does not list them, so they are not in the table.
 
 # %%
-WRITER = """import sys; from labhelpers.spark import session
-frame = session("writer").read.load(sys.argv[1], "delta")
+WRITER = """import sys; from labhelpers import spark_session
+frame = spark_session("writer").read.load(sys.argv[1], "delta")
 frame.write.save(sys.argv[1], "delta", mode="append", maxRecordsPerFile=500)"""
 listed, there = show.listing(rides), spark.table("rides").count()
 victim = process.start_python(WRITER, rides)
-wait("its first file", lambda: show.listing(rides) - listed, deadline=180, every=0.05)
+wait("its first file", lambda: show.listing(rides) - listed, deadline=600, every=0.05)
 process.kill(victim)
 
 
@@ -326,9 +364,9 @@ check(
 # %% [markdown]
 # **Consistency**: a table keeps its rules. It refuses a text where money belongs. It refuses a
 # rule that its own rows break, so you delete those rows; then it refuses every new row that breaks
-# it. A new column is welcome as soon as you say so: the city added this one in 2025.
+# it. It accepts a new column when you ask for that with `mergeSchema`: the city added this one in 2025.
 
-# %%
+# %% tags=["blank"]
 spark.sql("RESTORE TABLE rides TO VERSION AS OF 0")  # so that this cell may run twice
 one = spark.table("rides").limit(1)
 text = one.withColumn("fare_amount", F.lit("a lot"))
@@ -338,7 +376,10 @@ forward = "tpep_dropoff_datetime > tpep_pickup_datetime"
 rule = f"ALTER TABLE rides ADD CONSTRAINT forward CHECK ({forward})"
 refusal("text as money", lambda: text.write.save(str(rides), "delta", "append"))
 refusal("a rule that old rows break", lambda: spark.sql(rule))
+# blank: Delete the rides that are not `forward`, so that the table can take the rule.
+# solution
 spark.sql(f"DELETE FROM rides WHERE NOT ({forward})")
+# end of solution
 spark.sql(rule)
 refusal("a ride back in time", lambda: backwards.write.save(str(rides), "delta", "append"))
 with_fee.write.save(str(rides), "delta", "append", mergeSchema=True)
@@ -379,6 +420,7 @@ with ThreadPoolExecutor() as pool:
     writers = [pool.submit(add_one), pool.submit(add_one)]
     while not all(writer.done() for writer in writers):
         seen.add(tuple(spark.sql(f"SELECT min(n), max(n) FROM {tally}").first()))
+    [writer.result() for writer in writers]  # an error that nobody expected is raised here
 
 # %%
 check(
@@ -398,12 +440,16 @@ check(
 )
 
 # %% [markdown]
-# **Durability**: what is committed stays, whoever ends. A new process knows nothing but the
-# folder. It reads the log from its beginning and counts the rides.
+# **Durability**: what is committed stays when the process that wrote it has ended. A new process gets
+# nothing but the folder. It reads the log from its beginning and counts the rides.
 
-# %%
-READER = """import sys; from labhelpers.spark import session
-print(session("reader").read.load(sys.argv[1], "delta").count())"""
+# %% tags=["blank"]
+# stub: READER = "print(0)"
+# blank: Write a program that reads the Delta table at `sys.argv[1]` and prints its number of rows.
+# solution
+READER = """import sys; from labhelpers import spark_session
+print(spark_session("reader").read.load(sys.argv[1], "delta").count())"""
+# end of solution
 read_again = int(process.run_python(READER, rides))
 print(f"A process that knows nothing but the folder counts {read_again:,} rides.")
 
@@ -425,7 +471,7 @@ check(
 #
 # Late trips change a table of days. **MERGE** updates the days that are there and inserts those
 # that are not. The **change data feed** tells the next table what changed: look how an update
-# appears as a row before and a row after.
+# appears as two rows, the old and the new one.
 
 # %%
 fresh(home / "days")
@@ -496,7 +542,7 @@ check(
     saw=lambda: f"{spark.table('rides').count():,} rides; for JFK {to_read(jfk)['kB']} of "
     f"{to_read()['kB']} kB; {len(left_over())} files too many",
     hint=[
-        "Look which of the three is not as it should be: the rides, the kB for JFK, or the files.",
+        "Check which of the three differs: the rides, the kB for JFK, or the files.",
         "Usually the cells of this step ran in another order: `spark.sql("
         '"DESCRIBE HISTORY rides").select("version", "operation").show()` in a cell shows it.',
         'Run the cells that begin `def to_read(` and `refusal("VACUUM` again, then this one. Are rides '
@@ -562,7 +608,7 @@ check(
 # |---|---|
 # | `Expected Java 17 to 23 for Spark` | `LABS_JAVA_HOME` or your system names another Java. Type `make setup`. |
 # | `Expected room to write, found none` | The message says where. Make room, take fewer `rows`, and run from the top. |
-# | `Not all files from version 0 are available`, in step 5 | VACUUM of step 6 took them. Run again from step 2 on. |
+# | `Not all files from version 0 are available`, in step 5 | VACUUM in step 6 deleted them. Run again from step 2 on. |
 
 # %% [markdown]
 # ## Exercise
@@ -587,16 +633,20 @@ show.table(gained.toPandas(), "Zones that gained the most")
 #
 # - You made a **table** out of raw files, and read in its log which files count.
 # - You fed a table from a **stream**, broke the stream, and no trip was lost or doubled.
-# - You tested **ACID**: a killed writer, a broken rule, a collision, a stranger who read the log.
+# - You tested **ACID**: a killed writer, a broken rule, a collision, a new process that read the log.
 # - You handed on a **feature-ready table** and wrote its version down.
+#
+# More: [the protocol of Delta tables](https://github.com/delta-io/delta/blob/master/PROTOCOL.md),
+# [VACUUM and other commands](https://docs.delta.io/3.2.1/delta-utility.html),
+# [streams in Spark](https://spark.apache.org/docs/4.0.0/streaming/index.html).
 #
 # Next, lab core-04 trains a model on exactly the version you wrote down.
 
 # %%
 quiz(
     "Why does a reader never see half of a commit?",
-    ["Readers wait", "Files count only once the log lists them, all at once", "Luck"],
-    right=1,
+    ["Readers wait", "Luck", "Files count only once the log lists them, all at once"],
+    right=2,
     because="The last act of a writer is one new file in the log; before it, nothing has changed.",
 )
 quiz(
@@ -607,19 +657,23 @@ quiz(
 )
 quiz(
     "What do you give up when you run VACUUM early?",
-    ["Speed", "The way back to earlier versions", "The newest rows"],
-    right=1,
+    ["The way back to earlier versions", "Speed", "The newest rows"],
+    right=0,
     because="It deletes the files that only the past needs.",
 )
 
 # %% [markdown]
 # ## Clean up
 #
-# This removes what only this lab needs. It keeps `trips` and `trips.json`, because the next lab
-# reads them, and the raw files, because they are slow to make again.
+# Nothing is removed until you say that you are finished: type `finished = True` in a cell and run this
+# one. It then removes what only this lab needs, and ends Spark. It keeps `trips` and `trips.json`,
+# because the next lab reads them, and the raw files, because they are slow to make again.
 
 # %%
-for name in ("copied", "rides", "arrivals", "live", "notes", "sums", "tally", "days"):
-    fresh(home / name)
-spark.stop()
+if finished:
+    for name in ("copied", "rides", "arrivals", "live", "notes", "sums", "tally", "days"):
+        fresh(home / name)
+    spark.stop()
+    if spark_cluster:
+        cluster.remove(cluster.connect(), "core/03")
 show.files(home, "What stays", rows=6)

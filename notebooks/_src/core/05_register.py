@@ -1,14 +1,15 @@
 # %% [markdown]
 # # Lab core-05: Register
 #
-# Give your model a name, a version and a past that can be looked up, and connect an engine to it.
+# Register your model with a name, a version and its lineage, and connect a deployment engine to it.
 
 # %% [markdown]
 # ## What you will build
 #
 # - A **model ConfigMap**: name, version, files, and the data, code and numbers it came from.
 # - A **deployment engine** of your own, connected to that ConfigMap and serving the model.
-# - A broken registration, on purpose: the engine says why and goes on serving.
+# - A **record** of this version that nobody can change, not even you.
+# - Broken registrations, on purpose: the engine says why and goes on serving.
 #
 # ![A model file and its card become a ConfigMap; the deployment engine is connected to the ConfigMap
 # and loads the model from the project repository.](../../Pictures/core-05-register.svg)
@@ -28,6 +29,7 @@
 model_name: str = "ride-duration"  # the name callers use
 model_version: str = "1"  # tells this model from the next one
 workers: int = 1  # members of the role that answers predictions
+finished: bool = False  # True: the clean-up removes what only this lab needs
 
 # %% [markdown]
 # ## Setup
@@ -35,30 +37,28 @@ workers: int = 1  # members of the role that answers predictions
 # %%
 import hashlib
 import json
+import os
+import runpy
+import tempfile
 from datetime import UTC, datetime
 
-from labhelpers.check import begin, check
-from labhelpers.cleanup import labels, remove
-from labhelpers.cluster import apply, apply_config_map, caller, connect
-from labhelpers.cluster import served, wait_configured, wait_served
-from labhelpers.prerequisite import file_of
-from labhelpers.quiz import quiz
-from labhelpers.settings import settings
-from labhelpers.show import table
-from labhelpers.wait import wait
+import skops.io
+from kubernetes import client
 
+from labhelpers import begin, check, file_of, quiz, settings, show, wait
+from labhelpers.cluster import apply, apply_config_map, caller, connect, labels, remove
+from labhelpers.cluster import served, wait_configured, wait_served
+
+# %%
 begin("core/05")
 place, k8s = settings(), connect()
-models = place.project_repo / "models" / place.user
-code = place.project_repo / "code" / place.user
-engine = f"inference-server-{place.user}"
-config_name = f"model-{place.user}-{model_version}"
+models, code = (place.project_repo / what / place.user for what in ("models", "code"))
 
 # %% [markdown]
 # ## 1. Read the model's card
 #
 # Lab core-04 left two files: the model, and a **card** that says how it came to be. A model without
-# a card is a number machine that nobody can question.
+# a card gives numbers that nobody can check.
 
 # %%
 def read_card() -> dict:
@@ -67,15 +67,17 @@ def read_card() -> dict:
 
 card_file = file_of("core-04", models / f"{model_name}-{model_version}.json")
 card = read_card()
-table([[key, card[key]] for key in ("table", "table_version", "rows", "mae", "baseline_mae")],
-      columns=["card", "value"])
+shown = ("table", "table_version", "job", "trained_by", "trained_at", "rows", "mae", "mae_by_time", "baseline_mae")
+show.table([[key, card[key]] for key in shown], columns=["card", "value"])
 
 # %% [markdown]
-# Read the card as a reviewer would. `baseline_mae` is what a rule of thumb gives: distance divided by
-# the average speed. `mae` is what the model gives on rides it has never seen. The difference between
-# the two is the whole value of the model; if it were small, the honest thing would be to register
-# nothing and to serve the rule of thumb. `table_version` is the commit of the trips table that the
-# training read, so the same rows can be read again whenever somebody doubts the numbers.
+# Read the card as a reviewer would. `baseline_mae` is what a rule of thumb gives: so many seconds for
+# each mile of the straight line. `mae` is what the model gives on the same rides, which it has never
+# seen, and `mae_by_time` what a model gives on later rides. The difference between model and rule is
+# the whole value of the model; if it were small, the honest thing would be to register nothing and to
+# serve the rule of thumb. `table_version` is the commit of the trips
+# table that the training read, so the same rows can be read again whenever somebody doubts the
+# numbers. `job` is the folder with the program that ran.
 
 # %%
 check(
@@ -96,54 +98,79 @@ check(
 # ## 2. Write the scoring script
 #
 # The deployment engine needs two functions: `load`, called once, and `predict`, called with many
-# rows at a time. What turns a ride into the model's columns stands here, beside the model, and
-# nowhere else: the same transformation at training and at serving is what keeps them honest.
+# rows at a time. A row holds the features that the recipe of lab core-04 makes; the caller prepares
+# them, as lab core-06 shows.
 #
-# Lab core-04 saved scaling and model as one **pipeline**, so the script is short.
+# The script is short. The features are not listed: the model knows the columns it learned from, and
+# their order. The types are listed, because a list that is read from the file would trust whatever the
+# file holds.
 
-# %%
-script = f'''
+# %% tags=["blank"]
+script = '''
 """Score taxi rides; the engine calls load once and predict with every batch."""
 import pandas
 import skops.io
 
-FEATURES = {card["features"]!r}
+TRUSTED = ["sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor"]
 
 
 def load(path):
-    return skops.io.load(path, trusted=skops.io.get_untrusted_types(file=path))
+    # blank: Load the skops file at `path`; accept the types in TRUSTED and no others.
+    # solution
+    return skops.io.load(path, trusted=TRUSTED)
+    # end of solution
+    # stub: return None
 
 
 def predict(model, rows):
-    return model.predict(pandas.DataFrame(rows, columns=FEATURES)).tolist()
+    return model.predict(pandas.DataFrame(rows)[model.feature_names_in_]).tolist()
 '''
 script_file = code / "score_rides.py"
 script_file.parent.mkdir(parents=True, exist_ok=True)
 written = script_file.write_text(script.lstrip(), "utf-8")
 
 # %% [markdown]
-# Notice what the script does not contain: no scaling, no list of months, no path. The scaler sits
-# inside the pipeline, the order of the features comes from the card, and the engine passes the path.
-# A script that repeats none of these can get none of them wrong.
+# The script contains no list of features and no path. The model file has the features, and the engine
+# passes the path, so neither can differ from what the script says.
 #
 # `predict` receives a list of rows and returns a list of numbers. The engine collects requests that
 # arrive at the same moment and hands them over together: one call for many callers is much cheaper
 # than many calls, and each caller still gets the answer to its own rows.
+#
+# Somebody may put another file in the place of your model. Try it: this one holds a function that
+# runs commands of the operating system. The script refuses it before anything of it is loaded.
+
+# %% tags=["blank"]
+def refusal() -> str:
+    with tempfile.TemporaryDirectory() as folder:
+        skops.io.dump({"model": os.system}, f"{folder}/other.skops")
+        try:
+            # blank: Run the script with runpy.run_path; call its `load` with the file's path.
+            # solution
+            runpy.run_path(str(script_file))["load"](f"{folder}/other.skops")
+            # end of solution
+            # stub: pass
+        except skops.io.exceptions.UntrustedTypesFoundException as error:
+            return str(error)
+    return ""
+
+
+print(refusal())
 
 # %%
 def digest(path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 check(
     "The scoring script is in the project repository",
-    lambda: all(f"def {name}(" in script_file.read_text("utf-8") for name in ("load", "predict")),
-    saw=lambda: f"{script_file.name}, sha256 {digest(script_file)}",
+    lambda: "def predict(" in script_file.read_text("utf-8") and "posix.system" in refusal(),
+    saw=lambda: f"{script_file.name}, sha256 {digest(script_file)[:12]}; it refuses a foreign type",
     hint=[
         f"Look at the file {script_file.name} in the folder code of the project repository.",
-        "Usually it was not written, or it lost one of the two functions `load` and `predict`: "
-        f"`cat {script_file}` in a terminal shows what the engine would read.",
-        "Run the cell that begins `script = f` again: it writes the file.",
+        "Usually it was not written, lost one of the two functions `load` and `predict`, or trusts any "
+        f"type: `cat {script_file}` in a terminal shows what the engine would read.",
+        "Run the cell that begins `script =` again: it writes the file.",
     ],
 )
 
@@ -151,19 +178,28 @@ check(
 # ## 3. Register the model
 #
 # The **registry** is a ConfigMap per model version. The engine reads the keys `name`,
-# `model-version`, `path` and `scoring-path`; the others are for people who ask later which data
-# made which model. A **digest** is a fingerprint of a file: one changed byte changes it.
+# `model-version`, `path`, `scoring-path` and the digests of the two files; the others are for people
+# who ask later which data made which model. A **digest** is a fingerprint of a file: one changed byte
+# changes it. The engine computes it again before it loads, and loads no other file. All of it comes
+# from the card and from the files, nothing is typed by hand.
 
-# %%
-repository = "repo://project_repo"
+# %% tags=["blank"]
+repository, config_name = "repo://project_repo", f"model-{place.user}-{model_version}"
 lineage = {
     "table": card["table"],
     "table-version": str(card["table_version"]),
-    "model-digest": digest(models / card["file"]),
-    "code-digest": digest(script_file),
+    "job": card["job"],
+    "code-digest": card["code_digest"],
+    # blank: The digest of the model's file, as the card has it.
+    # solution
+    "model-digest": card["model_digest"],
+    # end of solution
+    # stub: "model-digest": "",
+    "scoring-digest": digest(script_file),
     "mae-seconds": f"{card['mae']:.1f}",
-    "trained-by": place.user,
+    "trained-by": card["trained_by"],
     "trained-at": card["trained_at"],
+    "registered-by": place.user,
     "registered-at": datetime.now(UTC).isoformat(timespec="seconds"),
 }
 
@@ -175,7 +211,6 @@ model = {
     "modelType": "kubedirector",
     "path": f"{repository}/models/{place.user}/{card['file']}",
     "scoring-path": f"{repository}/code/{place.user}/score_rides.py",
-    "features": json.dumps(card["features"]),
 } | lineage
 marks = labels("core/05") | {"kubedirector.hpe.com/cmType": "model"}
 apply_config_map(k8s, config_name, model, marks)
@@ -185,14 +220,15 @@ apply_config_map(k8s, config_name, model, marks)
 # |---|---|
 # | `name`, `model-version` | the engine: they become the address `/name/version/predict` |
 # | `path`, `scoring-path` | the engine: where the files lie; `repo://project_repo` is the tenant's project repository |
-# | `features` | the engine: it refuses a row in which one of them is missing |
-# | `table`, `table-version`, the digests | people and audits: which data and which code made this model |
-# | `mae-seconds`, `trained-by`, `trained-at` | people: how good it was, who made it, and when |
+# | `model-digest`, `scoring-digest` | the engine: what the two files must be; people: which files these are |
+# | `table`, `table-version`, `job`, `code-digest` | people and audits: which data and program made them |
+# | `mae-seconds`, `trained-…`, `registered-…` | people: how good it was, who made it, and when |
 #
-# A ConfigMap is small, versioned by the cluster and guarded by the tenant's rights, and everybody who
-# has a kubeconfig can list it. That is most of what a model registry must do.
-
-# %% [markdown]
+# A ConfigMap is small and guarded by the tenant's rights, and everybody who has a kubeconfig can list
+# it. The cluster keeps no history of it: an edit replaces the content, and `resourceVersion` tells only
+# that something changed. A model registry, such as the one of the [MLflow workshop](../mlflow/01_track.ipynb),
+# numbers the versions itself, gives them aliases, and links each one to the run that made it.
+#
 # ```bash
 # kubectl get configmap -l kubedirector.hpe.com/cmType=model \
 #   -o custom-columns='NAME:.data.name,VERSION:.data.model-version,TABLE:.data.table-version'
@@ -201,17 +237,62 @@ apply_config_map(k8s, config_name, model, marks)
 # %%
 check(
     "The registry names the model, its data and its code",
-    lambda: set(lineage) <= set(k8s.core.read_namespaced_config_map(config_name, k8s.namespace).data),
+    lambda: lineage.items() <= k8s.core.read_namespaced_config_map(config_name, k8s.namespace).data.items()
+    and lineage["model-digest"] == digest(models / card["file"]),
     saw=lambda: ", ".join(
         f"{key}={value}"
         for key, value in k8s.core.read_namespaced_config_map(config_name, k8s.namespace).data.items()
-        if key in ("model-version", "table-version", "code-digest")
+        if key in ("model-version", "table-version", "job")
     ),
     hint=[
         f"Look at the ConfigMap {config_name}: is it there, and which keys does it have?",
         "Usually it was not applied, or a key was left out: "
         f"`kubectl describe configmap {config_name}` in a terminal lists what it holds.",
-        "Run the cells that begin `repository =` and `model = {` again, then this one.",
+        "Run the cells that begin `repository,` and `model = {` again, then this one.",
+    ],
+)
+
+# %% [markdown]
+# To keep the history, write a **record**: a ConfigMap with `immutable: true`. Kubernetes refuses every change
+# of its content, from everybody; it can only be deleted. Its name holds the model's digest, so another
+# model gets another record. It has no label `cmType`, so no engine serves it.
+
+# %%
+record = f"record-{place.user}-{model_version}-{card['model_digest'][:12]}"
+body = client.V1ConfigMap(
+    metadata=client.V1ObjectMeta(name=record, labels=labels("core/05")), data=model, immutable=True
+)
+try:
+    k8s.core.create_namespaced_config_map(k8s.namespace, body)
+except client.ApiException as error:
+    if error.status != 409:  # 409: it is there from an earlier run, and cannot have changed
+        raise
+
+
+# %%
+def embellish() -> str:
+    better = {"data": {"mae-seconds": "1.0"}}
+    try:
+        k8s.core.patch_namespaced_config_map(record, k8s.namespace, better, dry_run="All")
+    except client.ApiException as error:
+        return json.loads(error.body)["message"]
+    return "it was changed"
+
+
+print(embellish())
+
+# %%
+check(
+    "Nobody can change the record of this version",
+    lambda: "immutable" in embellish()
+    and k8s.core.read_namespaced_config_map(record, k8s.namespace).data["model-digest"]
+    == digest(models / card["file"]),
+    saw=embellish,
+    hint=[
+        f"Look at the ConfigMap {record}: is it there, and is it immutable?",
+        f"Usually it was deleted, or made without `immutable`: `kubectl get configmap {record} -o yaml` in "
+        "a terminal shows it.",
+        "Run the cell that begins `record =` again, then this one.",
     ],
 )
 
@@ -223,6 +304,9 @@ check(
 # needs from there, and hears of every later change.
 
 # %%
+engine = f"inference-server-{place.user}"
+
+
 def role(name: str, members: int, **size: str) -> dict:
     resources = {"requests": size, "limits": size}
     account = "ecp-tenant-member-sa"  # lets a worker report a model that does not load
@@ -253,9 +337,8 @@ cluster = wait_configured(k8s, engine)
 # %% [markdown]
 # The cluster becomes `configured` when every member has run its start script with success. Members
 # start side by side, so two take no longer than one. The column *READY* of `kubectl get kdcluster`
-# counts those that are well, and *PROBLEM* says in words what the first one lacks.
-
-# %% [markdown]
+# counts those that are ready, and *PROBLEM* says what the first other one lacks.
+#
 # ```bash
 # kubectl get kdcluster "inference-server-$EZMERAL_USER"
 # kubectl get pod -l "kubedirector.hpe.com/kdcluster=inference-server-$EZMERAL_USER"
@@ -266,9 +349,9 @@ http, address = caller(k8s, engine, "LoadBalancer", 32700)
 
 
 # %% [markdown]
-# `GET /models` is the engine's own account: one line for each ConfigMap it is connected to, with the
+# `GET /models` is the engine's own list: one line for each ConfigMap it is connected to, with the
 # state of the model and, if it could not be loaded, the reason. It asks for the same token as the
-# predictions do, because names of models are nobody else's business.
+# predictions do, because names of models are confidential, too.
 
 # %%
 check(
@@ -301,13 +384,18 @@ print(wait("the engine to notice", complaint))
 # %% [markdown]
 # Read the complaint: it names the ConfigMap, the key, the path that was expected, and what lies in
 # that folder instead. The engine tried to load the successor beside the model that was serving,
-# failed, and threw only the attempt away. Ask for a prediction now, while the registration is broken.
+# failed, and discarded only the attempt. Ask for a prediction now, while the registration is broken.
 
-# %%
+# %% tags=["blank"]
 def ask():
-    url = f"{address}/{model_name}/{model_version}/predict"
-    body = {"use_scoring": True, "scoring_args": dict.fromkeys(card["features"], 1)}
+    name = f"{model_name}/{model_version}"
+    ride = dict.fromkeys(served(http, address)[name]["features"], 1)
+    url, body = f"{address}/{name}/predict", {"use_scoring": True, "scoring_args": ride}
+    # blank: POST the body as JSON to the address in `url`; return the answer.
+    # solution
     return http.post(url, json=body, timeout=10)
+    # end of solution
+    # stub: return http.get(f"{url}/not-yet", json=body, timeout=10)
 
 
 # %%
@@ -325,21 +413,45 @@ check(
 )
 
 # %% [markdown]
-# Mend it, and wait until the engine has nothing to complain of.
+# Now the other case: the path is right, and the file is not the one that was registered, because
+# somebody has replaced it. You register another digest, which for the engine is the same.
+
+# %%
+swapped = model | {"model-digest": "0" * 64}
+apply_config_map(k8s, config_name, swapped, marks)
+print(wait("the engine to compare", complaint, until=lambda text: "digest" in text))
+
+# %%
+check(
+    "The engine loads no file but the registered one",
+    lambda: "SHA-256" in complaint() and ask().status_code == 200,
+    saw=lambda: complaint() or "no complaint",
+    hint=[
+        "Look at the complaint: it must name the file, the digest that was expected, and the one found.",
+        "No complaint usually means that the ConfigMap names the right digest: `kubectl describe configmap "
+        f"{config_name}` in a terminal shows the one it names now.",
+        "Run the cell that begins `swapped =` again, then this one.",
+    ],
+)
+
+# %% [markdown]
+# Register the right file again, and wait until the engine reports no error.
 
 # %%
 apply_config_map(k8s, config_name, model, marks)
-wait("the engine to be content", complaint, until=lambda said: not said);
+wait("the engine to report no error", complaint, until=lambda text: not text);
 
 # %% [markdown]
 # ## If it does not work
 #
+# - **`expected … to have the SHA-256 digest …`**: the file was replaced since it was registered. Put the
+#   registered file back, or register the new one with its own digest.
 # - **`expected a file at …; found none`**: the path in the ConfigMap and the file in the project
 #   repository differ. Copy the name from `ls`, do not type it.
 # - **The engine stays at `creating`**: there is no room. Ask for fewer `workers`, or delete a
 #   kdcluster you no longer need.
 # - **The ConfigMap is there and nothing happens**: the label `cmType: model` is missing. Without it
-#   KubeDirector passes the ConfigMap over in silence.
+#   KubeDirector ignores the ConfigMap, and no message says so.
 
 # %% [markdown]
 # ## Exercise
@@ -366,9 +478,13 @@ print(ranking)
 # %% [markdown]
 # ## Recap
 #
-# - The **registry** holds your model's name, version, files and past.
+# - The **registry** holds your model's name, version, files and digests, and a record keeps its history.
 # - Your **engine** is connected to it and serves the model.
-# - A **broken registration** harmed nobody who was asking for predictions.
+# - A **broken registration** did not affect those who were asking for predictions.
+#
+# More: [Model Cards for Model Reporting](https://arxiv.org/abs/1810.03993),
+# [how skops loads a model](https://skops.readthedocs.io/en/stable/persistence.html),
+# [immutable ConfigMaps](https://kubernetes.io/docs/concepts/configuration/configmap/).
 #
 # Next: ask the service for predictions, many at a time.
 
@@ -381,23 +497,22 @@ quiz(
 )
 quiz(
     "What tells you which data made the model?",
-    ["The file's date", "The table version in the registry", "The model's size"],
-    right=1,
+    ["The table version in the registry", "The file's date", "The model's size"],
+    right=0,
     because="A table version is a commit that can be read again; a date is a hint.",
 )
 quiz(
     "How does the engine learn that the ConfigMap has changed?",
-    ["It is restarted", "KubeDirector tells the running pods", "You log in and tell it"],
-    right=1,
+    ["It is restarted", "You log in and tell it", "KubeDirector tells the running pods"],
+    right=2,
     because="The start script is called with --reconnect; the pods go on running.",
 )
 
 # %% [markdown]
 # ## Clean up
 #
-# The next labs ask this engine for predictions, so it stays. Set `finished` to remove what carries
-# this lab's label; running it twice is safe.
+# The next labs ask this engine for predictions, so it stays. To remove what carries this lab's label,
+# type `finished = True` in a cell and run this one; running it twice is safe.
 
 # %%
-finished = False
 print(remove(k8s, "core/05") if finished else f"Kept for the next labs: {engine}, {config_name}.")

@@ -7,7 +7,7 @@
 # ## What you will build
 #
 # - A **prediction** over HTTPS, with a token, by `curl` and by Python.
-# - A **map** of routes, coloured by how long the service thinks they take.
+# - A **map** of the city, coloured by how long the service thinks a ride to each zone takes.
 # - A picture of **latency** under load, before and after you double the workers while it runs.
 #
 # ![Requests reach the load balancer through the gateway; it spreads them over one worker, then over
@@ -27,9 +27,10 @@
 # %% tags=["parameters"]
 model_name: str = "ride-duration"  # the model to ask
 model_version: str = "1"  # which version of it
-rides: int = 200  # how many routes the map shows
+origin: int = 161  # the zone where all rides of the map begin: 161 is Midtown Center
 requests_sent: int = 400  # how many requests the small load sends
 callers: int = 8  # how many of them are under way at once
+finished: bool = False  # True: the clean-up removes what only this lab needs
 
 # %% [markdown]
 # ## Setup
@@ -42,24 +43,17 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import requests
+from scipy.spatial import KDTree
 
-from labhelpers import show
-from labhelpers.check import begin, check
-from labhelpers.cluster import KUBEDIRECTOR, connect, endpoints, served, token, wait_configured
-from labhelpers.crowd import Crowd
+from labhelpers import Crowd, begin, check, quiz, settings, show, wait, workspace
+from labhelpers.cluster import KUBEDIRECTOR, cluster_of, connect, endpoints, served, token, wait_configured
 from labhelpers.data import zones_file
-from labhelpers.prerequisite import cluster_of, file_of
-from labhelpers.quiz import quiz
-from labhelpers.settings import settings
-from labhelpers.wait import wait
 
 # %%
 begin("core/06")
 show.style()
 place, k8s = settings(), connect()
 engine = cluster_of("core-05", k8s, f"inference-server-{place.user}")["metadata"]["name"]
-models = place.project_repo / "models" / place.user
-card = json.loads(file_of("core-04", models / f"{model_name}-{model_version}.json").read_text())
 
 # %% [markdown]
 # ## 1. Find the address and the token
@@ -83,6 +77,7 @@ http = requests.Session()
 http.verify, http.trust_env = str(place.ca), False
 http.headers["X-Auth-Token"] = token(k8s, engine, "LoadBalancer")
 url = f"{address}/{model_name}/{model_version}/predict"
+features = served(http, address)[f"{model_name}/{model_version}"]["features"]
 print(url, f"(the token has {len(http.headers['X-Auth-Token'])} characters)")
 
 # %%
@@ -103,15 +98,14 @@ check(
 # %% [markdown]
 # ## 2. Predict one ride
 #
-# A ride is a JSON object with one entry per feature. The helper `ride` turns two zones and a time
-# into the features of one ride. It is the caller's side of the bargain: the service promises to
-# answer for exactly these columns, and the caller promises to fill them as the training did. The
-# distance is a guess, a third longer than the straight line, because the ride has not happened yet;
-# in a real application it would come from a route planner.
+# A ride is a JSON object with one entry per feature; `GET /models` of the service names them. The helper
+# `ride` turns two zones and a time into the features of one ride. This is the contract: the service
+# answers for exactly these columns, and the caller fills them as the training did. All of them are
+# known before the ride: the two places, the straight line between them in miles, and New York's clock.
 
 # %%
 lookup = pd.read_csv(zones_file()).set_index("LocationID")
-start, end = lookup.loc[161], lookup.loc[132]  # Midtown Center to JFK Airport
+start, end = lookup.loc[origin], lookup.loc[132]  # to JFK Airport
 
 
 def ride(one, other, hour: int = 17, weekday: bool = True, month: int = 3) -> dict[str, float]:
@@ -121,18 +115,37 @@ def ride(one, other, hour: int = 17, weekday: bool = True, month: int = 3) -> di
         "work": float(weekday and 8 <= hour < 18),
         "start_latitude": one.latitude, "start_longitude": one.longitude,
         "end_latitude": other.latitude, "end_longitude": other.longitude,
-        "trip_distance": 1.3 * float(np.hypot(east, north)),
+        "straight_miles": float(np.hypot(east, north)),
         "weekday": float(weekday), "hour": float(hour),
     }
-    values |= {f"month_{number}": float(number == month) for number in range(1, 7)}
-    return {name: float(values[name]) for name in card["features"]}
+    values |= {f"month_{number}": float(number == month) for number in range(1, 13)}
+    return {name: float(values[name]) for name in features}
 
 
 # %% [markdown]
-# `use_scoring` asks for the scoring script. The answer carries the text as published, `output`, and
-# the numbers, `predictions`, in seconds.
+# Ask with `curl` first. The body of the request is a file, so you can read what travels. The cell writes
+# it; the lines below send it from a terminal.
 
 # %%
+body = {"use_scoring": True, "scoring_args": ride(start, end)}
+(workspace("requests") / "ride.json").write_text(json.dumps(body, indent=1), "utf-8")
+print(json.dumps(body, indent=1))
+
+# %% [markdown]
+# ```bash
+# ENGINE="kubedirector.hpe.com/kdcluster=inference-server-$EZMERAL_USER,kubedirector.hpe.com/role=LoadBalancer"
+# ADDRESS=$(kubectl get service -l "$ENGINE" \
+#   -o jsonpath='{.items[0].metadata.annotations.hpecp-internal-gateway/32700}')
+# TOKEN=$(kubectl get service -l "$ENGINE" \
+#   -o jsonpath='{.items[0].metadata.annotations.kubedirector\.hpe\.com/kd-auth-token}')
+# curl --silent --fail-with-body --cacert "$EZMERAL_CA" --header "X-Auth-Token: $TOKEN" \
+#   --json "@$PROJECT_REPO/requests/$EZMERAL_USER/ride.json" "https://$ADDRESS/ride-duration/1/predict"
+# ```
+#
+# `use_scoring` asks for the scoring script. The answer carries the text as published, `output`, and
+# the numbers, `predictions`, in seconds. Now the same from Python.
+
+# %% tags=["blank"]
 def ask(rides: dict | list[dict]) -> requests.Response:
     return http.post(url, json={"use_scoring": True, "scoring_args": rides}, timeout=30)
 
@@ -140,7 +153,11 @@ def ask(rides: dict | list[dict]) -> requests.Response:
 def minutes(rides: dict | list[dict]) -> np.ndarray:
     answer = ask(rides)
     answer.raise_for_status()
+    # blank: Return the answer's `predictions`, which are seconds, as an array of minutes.
+    # solution
     return np.array(answer.json()["predictions"]) / 60
+    # end of solution
+    # stub: return np.zeros(1)
 
 
 print(ask(ride(start, end)).json())
@@ -169,48 +186,63 @@ check(
 # ## 3. Predict many rides and draw them
 #
 # One call takes many rows, and costs little more than one: all rows travel in one request, and come
-# back as numbers in the same order. Draw each route as a line from its start to its end. The colours
-# run from light for short rides to dark for long ones; this scale stays readable in print and for
-# people who see colours differently. Look: long lines should be dark.
+# back as numbers in the same order. Ask for the rides from one zone to every zone of the city, and
+# colour each zone by the answer. The colours run from light for short rides to dark for long ones; this
+# scale stays readable in print and for people who see colours differently.
+#
+# The lookup has the centre of each zone and not its border, so the map gives every point of the city to
+# the nearest centre. White lines are the borders of the boroughs.
 
-# %%
-generator = np.random.default_rng(7)
-routes = [(lookup.loc[one], lookup.loc[other])
-          for one, other in generator.choice(lookup.index[lookup.index < 264], size=(rides, 2))]
-asked = [ride(one, other) for one, other in routes]
+# %% tags=["blank"]
+places = lookup[lookup.index < 264]
+# blank: Make the features of every ride: a list with one `ride` from `start` to each row of `places`.
+# stub: asked = [ride(start, end)] * len(places)
+# solution
+asked = [ride(start, place) for place in places.itertuples()]
+# end of solution
 predicted = minutes(asked)
 
-figure, axis = plt.subplots(figsize=(7, 6))
-scale = plt.Normalize(0, predicted.max())
-for (one, other), colour in zip(routes, plt.cm.viridis_r(scale(predicted)), strict=True):
-    axis.plot([one.longitude, other.longitude], [one.latitude, other.latitude], color=colour, lw=1)
-axis.scatter(lookup.longitude, lookup.latitude, s=4, color="0.4")
-figure.colorbar(plt.cm.ScalarMappable(scale, "viridis_r"), ax=axis, label="predicted minutes")
-axis.set(title="The longer the line, the darker: a weekday at five", aspect=1.32,  # degrees to miles
-         xlabel="longitude (degrees)", ylabel="latitude (degrees)")
-show.describe(figure, f"{rides} routes as lines on a map of the city; the longest are the darkest.")
+# %%
+west, east, south, north = -74.28, -73.68, 40.50, 40.92
+x, y = np.meshgrid(np.linspace(west, east, 500), np.linspace(south, north, 500))
+miles = np.array([52.4, 69.0])  # in a degree, at this latitude
+away, nearest = KDTree(places[["longitude", "latitude"]] * miles).query(np.dstack([x, y]) * miles)
+boroughs = places["Borough"].astype("category").cat.codes.to_numpy()
+
+figure, axis = plt.subplots(figsize=(7, 6.2))
+shown = axis.pcolormesh(x, y, np.where(away < 1.1, predicted[nearest], np.nan), cmap="viridis_r")
+axis.contour(x, y, np.where(away < 1.1, boroughs[nearest], -1), levels=np.arange(-0.5, 6), colors="white")
+for borough, there in places.groupby("Borough"):
+    aside = (-75, 12) if borough == "Manhattan" else (0, 0)  # not over the many zones of the middle
+    axis.annotate(borough, (there.longitude.median(), there.latitude.median()), aside, ha="center", textcoords="offset points",
+                  bbox={"facecolor": "white", "alpha": 0.8, "edgecolor": "none", "pad": 1.5})
+axis.plot(start.longitude, start.latitude, "o", color="white", markeredgecolor="black", markersize=9)
+figure.colorbar(shown, ax=axis, label="predicted minutes")
+axis.set(title=f"From {start.Zone}: the farther, the darker; a weekday at five", aspect=1.32)
+axis.axis("off")
+show.describe(figure, f"A map of the boroughs; the zones near {start.Zone} are the lightest.")
 plt.show()
 
 # %% [markdown]
-# Look for what you know of the city. Short lines, such as those inside Manhattan, are light; lines
-# from end to end of the city are dark. If a short line were dark, or the map looked like confetti,
-# the features would have reached the model mixed up: the service would answer with status 200 and be
-# wrong all the same. Pictures find such faults faster than tests.
+# Look for what you know of the city: is your zone light, are the ends of Staten Island, the Bronx and
+# Queens dark, do the colours change slowly? If the map looked like confetti, the features would have
+# reached the model mixed up: the service would answer with status 200 and be wrong all the same.
+# Pictures find such faults faster than tests.
 
 # %%
 def correlation() -> float:
-    return float(np.corrcoef([one["trip_distance"] for one in asked], minutes(asked))[0, 1])
+    return float(np.corrcoef([one["straight_miles"] for one in asked], minutes(asked))[0, 1])
 
 
 check(
-    "Longer routes take longer, and every route has a prediction",
-    lambda: len(minutes(asked)) == rides and correlation() > 0.6,
-    saw=lambda: f"{len(minutes(asked))} routes; distance and time correlate by {correlation():.2f}",
+    "Longer routes take longer, and every zone has a prediction",
+    lambda: len(minutes(asked)) == len(pd.read_csv(zones_file())) and correlation() > 0.6,
+    saw=lambda: f"{len(minutes(asked))} rides; distance and time correlate by {correlation():.2f}",
     hint=[
-        f"Look at two numbers: {rides} predictions, and a correlation near 1.",
-        "Usually `asked` holds other rides than those drawn, or their features are mixed up: "
+        "Look at two numbers: a prediction for each of the zones, and a correlation near 1.",
+        "Usually `asked` holds other rides than those of the map, or their features are mixed up: "
         "`pd.DataFrame(asked).describe()` in a cell shows each feature's range.",
-        "Run the cell that begins `generator = np.random` again, then this one.",
+        "Run the cell that begins `places = lookup` again, then this one.",
     ],
 )
 
@@ -220,12 +252,16 @@ check(
 # Callers make mistakes. A good service says which one it was and goes on. Read each answer: the
 # status says whose fault it is (4xx yours, 5xx the service's), the text what was expected.
 
-# %%
+# %% tags=["blank"]
 good = ride(start, end)
 mistakes = {
     "no token": ({"X-Auth-Token": ""}, url, good),
     "unknown model": ({}, url.replace(model_name, "boat"), good),
+    # blank: Send a ride in which the feature `hour` is missing.
+    # solution
     "feature missing": ({}, url, {name: good[name] for name in good if name != "hour"}),
+    # end of solution
+    # stub: "feature missing": ({}, url, good),
     "text for a number": ({}, url, good | {"hour": "noon"}),
 }
 
@@ -235,12 +271,12 @@ def send(mistake: str) -> requests.Response:
     return http.post(where, json={"use_scoring": True, "scoring_args": one}, headers=headers, timeout=10)
 
 
-show.table([[name, send(name).status_code, send(name).json()["error"]] for name in mistakes],
+show.table([[name, send(name).status_code, send(name).json().get("error", "nothing")] for name in mistakes],
            columns=["mistake", "status", "what the service says"])
 
 # %% [markdown]
-# Nothing here is a stack trace, and nothing tells a stranger about other people's models. The texts
-# name what is wrong, so the caller can mend the request without asking you. A missing feature is found
+# No answer is a stack trace, and none names other people's models. Each text
+# names what is wrong, so the caller can correct the request without asking you. A missing feature is found
 # before the model sees the row; what only the model can refuse, it refuses for that request alone: one
 # bad request in a batch does not spoil the answers of the others.
 
@@ -267,11 +303,15 @@ check(
 # The engine counts for itself, in the form that Prometheus reads: `/metrics` is what an operator's
 # dashboard is made of. You read the counters, let a **crowd** of callers ask, and read them again.
 
-# %%
+# %% tags=["blank"]
 def counters() -> dict[str, float]:
     text = requests.get(f"{address}/metrics", verify=str(place.ca), timeout=10).text
     found = re.findall(r"^deployment_requests_total{(.+)} (.+)$", text, re.M)
+    # blank: Return a dict of the labels and their counts, which are text, as numbers.
+    # solution
     return {labels: float(count) for labels, count in found}
+    # end of solution
+    # stub: return {}
 
 
 counted = counters()
@@ -293,8 +333,6 @@ show.table(grown().items(), columns=["answers of", "more than before"])
 # If p99 is many times p50, requests queue somewhere: most callers are served at once, and a few wait
 # for a turn. On a laptop the other programs that share its two or four processors are part of what you
 # measure, so compare curves of the same run and never numbers of two machines.
-
-# %% [markdown]
 
 # %%
 check(
@@ -360,14 +398,18 @@ for name, (crowd, dashes) in curves.items():
     axis.plot(np.sort(crowd.milliseconds), np.linspace(0, 100, crowd.asked), dashes, label=name)
 axis.set(xlabel="milliseconds until the answer", ylabel="% of requests answered", xscale="log",
          title="Every request is answered, also while the service grows")
-axis.xaxis.set_major_formatter("{x:,.0f}")
+ticks = [one * ten for ten in (1, 10, 100, 1000) for one in (1, 2, 5)]
+axis.set_xticks(ticks, [f"{tick:,}" for tick in ticks])
+axis.minorticks_off()
+every = [*before.milliseconds, *during.milliseconds, *after.milliseconds]
+axis.set_xlim(min(every) / 1.2, max(every) * 1.2)
 axis.legend(loc="lower right")
 plt.show()
 
 # %% [markdown]
 # Read a curve from left to right: how many of the requests were answered after so many milliseconds.
 # Two workers on a laptop share its processors, so do not expect half the time. What counts is the
-# dashed curve: the service grew, and nobody was turned away.
+# dashed curve: the service grew, and no request was refused.
 
 # %%
 check(
@@ -409,23 +451,27 @@ print(slowest)
 # %% [markdown]
 # ## Recap
 #
-# - You asked for **one prediction** and for many, and drew them on a map.
+# - You asked for **one prediction** with `curl` and Python, and for many, and drew them on a map.
 # - You know what the service says to **bad requests**.
 # - You measured **latency**, and doubled the workers while it ran.
+#
+# More: [The Tail at Scale](https://research.google/pubs/the-tail-at-scale/),
+# [Prometheus' text format](https://prometheus.io/docs/instrumenting/exposition_formats/),
+# [load balancing by Services](https://kubernetes.io/docs/concepts/services-networking/service/).
 #
 # Next: new data arrives, and the pipeline begins to move.
 
 # %%
 quiz(
     "Why look at p99 and not at the average?",
-    ["It is smaller", "The average hides the callers who wait longest", "It is easier to compute"],
-    right=1,
-    because="With a hundred calls to a page, nearly every visitor meets the slowest one in a hundred.",
+    ["It is smaller", "It is easier to compute", "The average hides the callers who wait longest"],
+    right=2,
+    because="Of the visitors of a page that makes 100 calls, 63 % meet one of the slowest 1 %: 1 − 0.99^100.",
 )
 quiz(
     "One call with 100 rows or 100 calls with one row?",
-    ["The same", "One call with 100 rows", "100 calls"],
-    right=1,
+    ["One call with 100 rows", "The same", "100 calls"],
+    right=0,
     because="The model works on all rows at once, and the way there and back is paid once.",
 )
 quiz(
@@ -438,9 +484,11 @@ quiz(
 # %% [markdown]
 # ## Clean up
 #
-# The second worker goes, the engine stays for the last lab. Running this twice is safe.
+# The engine stays for the last lab. To give the second worker back, type `finished = True` in a cell
+# and run this one. Running it twice is safe.
 
 # %%
-scale_to(1)
-wait("one worker", workers, until=lambda seen: seen == 1)
+if finished:
+    scale_to(1)
+    wait("one worker", workers, until=lambda seen: seen == 1)
 print(f"Kept for the last lab: {engine}, {wait_configured(k8s, engine)['status']['state']}.")

@@ -1,10 +1,11 @@
-"""What must be true of the platform after a lab, seen through files and the API, never through
-the lab's own variables: the author of a lab does not mark his own homework."""
+"""What must be true of the platform after each core lab."""
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Callable
+import subprocess
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,14 @@ import numpy as np
 import pandas as pd
 import pytest
 import requests
+import skops.io
 from kubernetes import client
 
 from tests.labs.platform import Platform, rows_in_log
 
 __all__ = ["AFTER"]
+
+TREES = ["sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor"]
 
 
 def authenticate(platform: Platform) -> None:
@@ -45,6 +49,11 @@ def notebook(platform: Platform) -> None:
     address, _ = platform.gateway(f"jupyter-notebook-{platform.user}", 8000)
     answer = requests.get(f"{address}/api", verify=platform.settings["EZMERAL_CA"], timeout=20)
     assert "version" in answer.json()
+    bare = platform.repository / "git" / f"git-{platform.user}" / "labs.git"
+    log = ["git", "-c", "safe.directory=*", "-C", str(bare), "log", "--format=%an %s", "main"]
+    last, *_, first = subprocess.run(log, capture_output=True, text=True).stdout.splitlines()
+    assert last == f"{platform.user} A note from my notebook"
+    assert first == f"{platform.user} The labs"
 
 
 def lakehouse(platform: Platform) -> None:
@@ -72,9 +81,15 @@ def registered(platform: Platform) -> None:
     """The engine serves exactly the model that was trained."""
     data = platform.models()["1"]
     assert data["table-version"] == str(_card(platform, "1")["table_version"])
+    _assert_lineage(platform, data)
+    name = f"record-{platform.user}-1-{data['model-digest'][:12]}"
+    record = platform.core().read_namespaced_config_map(name, platform.namespace)
+    assert record.immutable
+    assert record.data["model-digest"] == data["model-digest"]
     _engine_is_well(platform)
     test = _unseen(platform, "1").head(500)
-    rows = test[json.loads(data["features"])]
+    model = skops.io.load(_file(platform, data["path"]), trusted=TREES)
+    rows = test[model.feature_names_in_]
     np.testing.assert_allclose(_predict(platform, "1", rows), test["predicted"])
 
 
@@ -86,13 +101,67 @@ def served(platform: Platform) -> None:
 
 
 def changed(platform: Platform) -> None:
-    """Two models of two table versions are kept, and nothing of the labs is on the cluster."""
-    one, two = _card(platform, "1"), _card(platform, "2")
-    assert two["table_version"] > one["table_version"]
+    """Three models are kept, the last one knows no month, and nothing is left on the cluster."""
+    one, two, three = (_card(platform, version) for version in "123")
+    assert len({card["job"] for card in (one, two, three)}) == 3
+    for card in (one, two, three):
+        _assert_card_is_true(platform, card)
+    assert two["table_version"] == three["table_version"] > one["table_version"]
+    seen = {
+        name: set(pd.read_parquet(platform.repository / card["rides"]).columns)
+        for name, card in {"2": two, "3": three}.items()
+    }
+    assert {"month_1", "month_12"} < seen["2"]
+    assert "recent_pace" in seen["3"]
+    assert not any(name.startswith("month_") for name in seen["3"])
     table = platform.repository / two["table"]
     assert rows_in_log(table, two["table_version"]) > rows_in_log(table, one["table_version"])
+    assert _retention(table) == {"interval 400 days"}
     assert set(platform.kdclusters()) == {"training-engine-shared"}
     assert platform.models() == {}
+
+
+def _assert_lineage(platform: Platform, data: dict[str, str]) -> None:
+    """Compute again what a ConfigMap says of its model, from files and the job's record."""
+    file = _file(platform, data["path"])
+    record = json.loads((platform.repository / data["job"] / "job.json").read_text())
+    assert _sha256(file) == data["model-digest"]
+    assert _sha256(_file(platform, data["scoring-path"])) == data["scoring-digest"]
+    assert record["status"] == "Finished"
+    assert record["user"] == data["trained-by"] == data["registered-by"] == platform.user
+    assert data["trained-at"] <= data["registered-at"]
+    card = json.loads(file.with_suffix(".json").read_text())
+    assert (card["job"], card["code_digest"]) == (data["job"], data["code-digest"])
+    _assert_card_is_true(platform, card)
+
+
+def _assert_card_is_true(platform: Platform, card: dict[str, Any]) -> None:
+    """Compare a card with the record of the job that wrote it."""
+    folder = platform.repository / card["job"]
+    record = json.loads((folder / "job.json").read_text())
+    assert _sha256(folder / "code.py") == record["code_digest"] == card["code_digest"]
+    assert f"--table-version={card['table_version']}" in record["args"]
+    assert f"--version={card['version']}" in record["args"]
+    began, ended = (datetime.fromtimestamp(record[what], UTC) for what in ("started", "finished"))
+    trained = datetime.fromisoformat(card["trained_at"])
+    assert began.replace(microsecond=0) <= trained <= ended
+
+
+def _retention(table: Path) -> set[str]:
+    """Return how long a table keeps its log and its removed files, as its log last says."""
+    said: dict[str, str] = {}
+    for file in sorted((table / "_delta_log").glob("*.json")):
+        for action in map(json.loads, file.read_text().splitlines()):
+            said = action.get("metaData", {}).get("configuration", said)
+    return {said["delta.logRetentionDuration"], said["delta.deletedFileRetentionDuration"]}
+
+
+def _sha256(file: Path) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest()
+
+
+def _file(platform: Platform, address: str) -> Path:
+    return platform.repository / address.removeprefix("repo://project_repo/")
 
 
 def _engine_is_well(platform: Platform) -> None:
@@ -124,7 +193,7 @@ def _predict(platform: Platform, version: str, rows: pd.DataFrame) -> Any:
     return np.array(answer.json()["predictions"])
 
 
-AFTER: dict[str, Callable[[Platform], None]] = {
+AFTER = {
     "core/01": authenticate,
     "core/02": notebook,
     "core/03": lakehouse,
