@@ -1,7 +1,7 @@
 """A class on Kubernetes: who is in it. The hub of the Zero-to-JupyterHub chart loads this file.
 
-values.yaml puts it, with the two files of labrunner that it needs, into the hub's pod; the class's
-sheet comes from a Secret. LABS_CLASS names the folder where both the sheet and labrunner lie.
+values.yaml puts it, with the two files of ours that it needs, into the hub's pod; the class's
+sheet comes from a Secret. LABS_CLASS names the folder where both the sheet and these files lie.
 """
 
 import os
@@ -11,7 +11,7 @@ from pathlib import Path
 place = Path(os.environ["LABS_CLASS"])
 sys.path.insert(0, str(place.parent / "lib"))
 
-from labrunner.classroom.accounts import ClassAuthenticator, read  # noqa: E402
+from labclass.accounts import ClassAuthenticator, read  # noqa: E402
 
 people = read(place / "credentials.csv")
 tenants = {person.name: person.tenant for person in people if person.tenant}

@@ -2,7 +2,7 @@
 
     LABS_CLASS=build/class .venv/bin/jupyterhub -f deploy/jupyterhub/jupyterhub_config.py
 
-What a site may want to change is here; how it is done is in labrunner/classroom. README.md beside
+What a site may want to change is here; how it is done is in labclass. README.md beside
 this file says what it protects, and what to do when something is wrong.
 """
 
@@ -11,9 +11,9 @@ import os
 import signal
 import sys
 
-from labrunner.classroom import hub
-from labrunner.classroom.accounts import ClassAuthenticator
-from labrunner.classroom.spawner import LearnerSpawner, fair_heap
+from labclass import hub
+from labclass.accounts import ClassAuthenticator
+from labclass.spawner import LearnerSpawner, fair_heap
 from labrunner.errors import LabError
 
 c = get_config()  # noqa: F821 - JupyterHub gives it
@@ -38,7 +38,7 @@ if room.tls:
 c.JupyterHub.hub_bind_url = room.inner("hub")
 c.ConfigurableHTTPProxy.api_url = room.inner("proxy")
 c.ConfigurableHTTPProxy.auth_token = room.secret("proxy_token")
-c.ConfigurableHTTPProxy.command = [sys.executable, "-m", "labrunner.classroom.proxy"]
+c.ConfigurableHTTPProxy.command = [sys.executable, "-m", "labclass.proxy"]
 c.ConfigurableHTTPProxy.pid_file = str(room.state / "proxy.pid")
 
 # The hub's own pages, in the labs' colours and with names for screen readers.
@@ -47,6 +47,8 @@ c.JupyterHub.template_paths = [str(hub.TEMPLATES)]
 # What the hub keeps, readable by its owner alone.
 c.JupyterHub.db_url = f"sqlite:///{room.state / 'jupyterhub.sqlite'}"
 c.JupyterHub.cookie_secret_file = str(room.state / "cookie_secret")
+# Cookies travel with requests from our own pages, and with links to us, only.
+c.JupyterHub.tornado_settings = {"cookie_options": {"SameSite": "Lax"}}
 
 # Who may come in: the class's sheet, with the passwords on it or what learners changed them to.
 c.JupyterHub.authenticator_class = ClassAuthenticator
@@ -56,6 +58,7 @@ c.ClassAuthenticator.issued = str(room.state / "issued.json")
 # A server for each learner, at most one, confined.
 c.JupyterHub.spawner_class = LearnerSpawner
 c.JupyterHub.allow_named_servers = False
+c.LearnerSpawner.cookie_options = {"SameSite": "Lax"}
 c.LearnerSpawner.folder = str(room.folder)
 c.LearnerSpawner.collection = room.collection  # LABS_COLLECTION names another git repository
 c.LearnerSpawner.is_confined = room.is_confined
@@ -91,13 +94,13 @@ c.JupyterHub.load_roles = [
     },
     {"name": "user", "scopes": ["self", "access:services!service=attendance"]},
 ]
-if importlib.util.find_spec("labrunner.classroom.attendance"):
+if importlib.util.find_spec("labclass.attendance"):
     c.LearnerSpawner.attendance_url = f"{room.attendance_url}/services/attendance/progress"
     c.JupyterHub.services.append(
         {
             "name": "attendance",
             "url": room.attendance_url,
-            "command": room.service("labrunner.classroom.attendance"),
+            "command": room.service("labclass.attendance"),
             "environment": {"LABS_CLASS": str(room.folder), **room.mark},
             "oauth_no_confirm": True,
         }

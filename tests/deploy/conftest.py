@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from labrunner.checkup.finding import OK
-from labrunner.checkup.looks import examine
-from labrunner.checkup.visit import Visit, visiting
+from labclass.checkup.finding import OK
+from labclass.checkup.looks import examine
+from labclass.checkup.visit import Visit, visiting
 from tests.deploy.kubectl import Kubectl
 from tests.deploy.kustomize import KUBERNETES
 from tests.deploy.running import NAMESPACE, Platform

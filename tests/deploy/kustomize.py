@@ -15,7 +15,7 @@ from tests.repo.tree import ROOT
 
 Json = dict[str, Any]
 KUBERNETES = ROOT / "deploy" / "kubernetes"
-FOLDERS = (".", "operator", "hub", "repository", "site-example")
+FOLDERS = (".", "rights", "rights/parts", "operator", "hub", "repository", "site-example")
 """What the README tells to apply; `.` brings rights and the tenant."""
 
 

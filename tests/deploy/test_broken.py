@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from labrunner.checkup import catalogue, gateway, operator, repository, rights, room, spark
-from labrunner.checkup.finding import ADVICE, MISSING, OK, Finding
-from labrunner.checkup.visit import Visit
+from labclass.checkup import catalogue, gateway, operator, repository, rights, room, sizes, spark
+from labclass.checkup.finding import ADVICE, MISSING, OK, Finding
+from labclass.checkup.visit import Visit
 from labsandbox import ports
 from tests.deploy.kubectl import Kubectl
 from tests.deploy.running import Platform
@@ -121,7 +121,7 @@ def test_quota_that_is_full_is_found(visit: Visit, kubectl: Kubectl) -> None:
     with patched(kubectl, what, {"spec": {"hard": {"pods": "2"}}}, {"spec": {"hard": hard}}):
         until("the quota", lambda: used() == "2")
         found, pod = one(room.quota(visit)), one(room.admitted(visit))
-    assert found.found == "pods: 0 free of 2, 3 wanted"
+    assert found.found == f"pods: 0 free of 2, {sizes.learner()['pods']} wanted"
     assert "Raise the quota" in found.cure
     assert "exceeded quota: tenant-quota" in pod.found
     until("the quota", lambda: used() == hard["pods"])

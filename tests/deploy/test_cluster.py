@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from labrunner.checkup.operator import manifest
+from labclass.checkup import sizes
+from labclass.checkup.operator import manifest
 from tests.deploy.kubectl import Kubectl
 from tests.deploy.running import NAMESPACE, Platform
 from tests.sandbox.platform.program import until
@@ -91,10 +92,7 @@ def test_notebook_of_a_learner_becomes_configured(member: Kubectl) -> None:
         "items"
     ]
     assert pod["status"]["phase"] == "Running"
-    assert pod["spec"]["containers"][0]["resources"]["limits"] == {
-        "cpu": "250m",
-        "memory": "768Mi",
-    }
+    assert pod["spec"]["containers"][0]["resources"]["limits"] == sizes.notebook()
 
 
 def test_quota_refuses_one_kdcluster_too_many(member: Kubectl) -> None:

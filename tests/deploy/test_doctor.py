@@ -12,11 +12,11 @@ import pytest
 import requests
 from typer.testing import CliRunner
 
+from labclass.checkup import kubeconfig, looks, rights
+from labclass.checkup.finding import ADVICE, MISSING, OK, SKIPPED, Finding
+from labclass.checkup.looks import Look, examine
+from labclass.checkup.visit import Visit, settings_of, visiting
 from labrunner import cli
-from labrunner.checkup import kubeconfig, looks, rights
-from labrunner.checkup.finding import ADVICE, MISSING, OK, SKIPPED, Finding
-from labrunner.checkup.looks import Look, examine
-from labrunner.checkup.visit import Visit, settings_of, visiting
 from labsandbox import ports
 from tests.deploy.kubectl import Kubectl
 from tests.deploy.running import Platform
@@ -57,7 +57,7 @@ def test_json_says_the_same_and_holds_no_secret(
 ) -> None:
     visits: list[Visit] = []
     monkeypatch.setattr(
-        "labrunner.checkup.command.Visit",
+        "labclass.checkup.command.Visit",
         lambda *words, **more: visits.append(Visit(*words, **more)) or visits[-1],
     )
     file = settings_file(platform, tmp_path)

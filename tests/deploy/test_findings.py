@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from decimal import Decimal
 from email.utils import formatdate
 from typing import Any
 
 import pytest
 
-from labrunner.checkup import catalogue, front, kubeconfig, operator, rights, room, settings
-from labrunner.checkup.api import Api
-from labrunner.checkup.finding import ADVICE, MISSING, OK, Finding
-from labrunner.checkup.visit import Visit, settings_of
+from labclass.checkup import catalogue, front, kubeconfig, operator, rights, room, settings, sizes
+from labclass.checkup.api import Api
+from labclass.checkup.finding import ADVICE, MISSING, OK, Finding
+from labclass.checkup.visit import Visit, settings_of
 from tests.repo.tree import ROOT
 
 pytestmark = pytest.mark.fast
@@ -107,10 +106,12 @@ def test_tenant_without_quota_is_advice() -> None:
 
 
 def test_needs_grow_with_the_class() -> None:
-    assert room.needs(12, spark=False)["pods"] == 36
-    assert room.needs(12, spark=True)["pods"] == 60
-    assert room.needs(2, spark=False)["limits.cpu"] == Decimal("1.2")
-    assert room.needs(1, spark=True)["requests.memory"] == 5 * 2**30
+    one = sizes.learner()
+    pods, memory = sizes.parse(one["pods"]), sizes.parse(one["memory"])
+    assert room.needs(12, spark=False)["pods"] == 12 * pods > 0
+    assert room.needs(12, spark=True)["pods"] == 12 * (pods + 2)
+    assert room.needs(2, spark=False)["limits.cpu"] == 2 * sizes.parse(one["cpu"])
+    assert room.needs(1, spark=True)["requests.memory"] == memory + 3 * 2**30
 
 
 def test_pod_standard_that_is_too_strict_has_its_cure() -> None:

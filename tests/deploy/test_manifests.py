@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,8 @@ from typing import Any
 import pytest
 import yaml
 
-from labrunner.checkup import kubeconfig, room
+from labclass.checkup import kubeconfig, room, sizes
+from labrunner import curriculum
 from labsandbox.ezmeral import tenants
 from labsandbox.ezmeral.tokenreview import group_of
 from tests.deploy.kustomize import FOLDERS, KUBERNETES, build, named, text
@@ -64,22 +66,42 @@ def spread(rules: list[Json]) -> set[tuple[str, str, str]]:
     return {one for rule in rules for one in product(*(rule[part] for part in parts))}
 
 
-@pytest.mark.parametrize(
-    ("name", "rules"),
-    [
-        ("hpecp-member", tenants._MEMBER_RULES),
-        ("hpecp-tenant-admin", tenants._ADMIN_RULES),
-    ],
-)
-def test_roles_grant_what_they_grant_on_the_laptop(name: str, rules: list[Json]) -> None:
-    role = named(build("."), "ClusterRole", name)
-    assert spread(role["rules"]) == spread(rules)
-    assert spread(role["rules"]) != spread(rules[1:]), "the comparison would not see a difference"
-
-
 def test_pods_may_do_what_they_may_on_the_laptop() -> None:
     role = named(build("."), "Role", tenants._POD_ACCOUNT)
     assert spread(role["rules"]) == spread(tenants._POD_RULES)
+
+
+@pytest.mark.parametrize("account", tenants._ACCOUNTS)
+def test_application_is_bound_to_a_role_that_gives_learners_nothing_new(account: str) -> None:
+    objects, name = build("."), tenants._ACCOUNTS[account]
+    role = named(objects, "ClusterRole", name)
+    member = spread(named(objects, "ClusterRole", tenants._MEMBER_ROLE)["rules"])
+    wanted = spread(role["rules"])
+    assert {one for one in wanted if not {one, (one[0], "*", one[2])} & member} == set()
+    verbs = {verb for _, resource, verb in wanted if resource == "secrets"}
+    assert verbs <= {"create", "delete"}
+    binding = named(objects, "RoleBinding", account)
+    assert binding["roleRef"]["name"] == name
+    assert [one["name"] for one in binding["subjects"]] == [account]
+    named(objects, "ServiceAccount", account)
+
+
+def test_example_of_a_workbench_names_its_account() -> None:
+    example = yaml.safe_load((ROOT / "catalog/workbench/example.yaml").read_text())
+    accounts = [one["serviceAccountName"] for one in example["spec"]["roles"]]
+    assert accounts == ["workbench"]
+
+
+def test_values_of_airflows_chart_are_of_the_release_that_the_labs_have() -> None:
+    values = yaml.safe_load((KUBERNETES / "airflow" / "values.yaml").read_text())
+    lock = (ROOT / "environments" / "airflow.in").read_text()
+    assert f"apache-airflow=={values['airflowVersion']}\n" in lock
+    image = tomllib.loads((ROOT / "catalog" / "airflow" / "image.toml").read_text())["name"]
+    named_there = f"{values['defaultAirflowRepository']}:{values['defaultAirflowTag']}"
+    assert (values["executor"], named_there) == ("KubernetesExecutor", image)
+    claims = {one["metadata"]["name"] for one in build(".")
+              if one["kind"] == "PersistentVolumeClaim"}  # fmt: skip
+    assert values["volumes"][0]["persistentVolumeClaim"]["claimName"] in claims
 
 
 def test_bindings_name_the_groups_of_the_sign_in() -> None:
@@ -113,13 +135,11 @@ def images(objects: list[Json]) -> set[str]:
 
 def test_site_names_all_images_in_one_place() -> None:
     ours = images(build(".")) | images(build("hub")) | images(build("../jupyterhub"))
-    assert {image.partition(":")[0] for image in ours} == {
-        "labs/notebook",
-        "labs/training-engine",
-        "labs/deployment-engine",
-        "labs/spark",
-        "labs/learner",
+    known = {
+        tomllib.loads(file.read_text())["name"] for file in (ROOT / "catalog").glob("*/image.toml")
     }
+    assert len(known) >= 4
+    assert ours == known | {"labs/learner:1.0"}
     theirs = images(build("site-example"))
     assert len(theirs) == len(ours)
     assert all(image.startswith("ourteam/labs-") for image in theirs), theirs
@@ -195,15 +215,15 @@ def test_labels_that_policies_ask_for_are_given() -> None:
 def test_executors_take_what_the_doctor_counts() -> None:
     settings = conf()
     count = int(settings["spark.executor.instances"])
-    memory = room.parse("1Gi") + room.parse("512Mi")
+    memory = sizes.parse("1Gi") + sizes.parse("512Mi")
     assert (settings["spark.executor.memory"], settings["spark.executor.memoryOverhead"]) == (
         "1g",
         "512m",
     )
     assert count == int(room.EXECUTORS["pods"])
-    assert count * memory == room.parse(room.EXECUTORS["memory"])
-    cores = room.parse(settings["spark.kubernetes.executor.request.cores"])
-    assert count * cores == room.parse(room.EXECUTORS["cpu"])
+    assert count * memory == sizes.parse(room.EXECUTORS["memory"])
+    cores = sizes.parse(settings["spark.kubernetes.executor.request.cores"])
+    assert count * cores == sizes.parse(room.EXECUTORS["cpu"])
 
 
 def lab(name: str) -> str:
@@ -212,7 +232,9 @@ def lab(name: str) -> str:
 
 def test_learner_takes_what_the_doctor_counts() -> None:
     notebook = {
-        name: room.parse(re.findall(rf'^{name}: str = "(\w+)"', lab("02_deploy_notebook"), re.M)[0])
+        name: sizes.parse(
+            re.findall(rf'^{name}: str = "(\w+)"', lab("02_deploy_notebook"), re.M)[0]
+        )
         for name in ("cpu", "memory")
     }
     roles = re.findall(
@@ -220,11 +242,32 @@ def test_learner_takes_what_the_doctor_counts() -> None:
     )
     assert len(roles) == 2
     assert re.search(r"^workers: int = 1 ", lab("05_register"), re.M)
-    assert room.parse(room.LEARNER["pods"]) == 1 + len(roles)
-    cpu = notebook["cpu"] + sum(room.parse(cpu) for _, cpu, _ in roles)
-    memory = notebook["memory"] + sum(room.parse(memory) for _, _, memory in roles)
-    assert cpu == room.parse(room.LEARNER["cpu"])
-    assert memory == room.parse(room.LEARNER["memory"])
+    core = curriculum.load(ROOT).workshop("core")
+    (git,) = re.findall(
+        r'^few = {"cpu": "(\w+)", "memory": "(\w+)"}', lab("02_deploy_notebook"), re.M
+    )
+    assert sizes.parse(core.learner["pods"]) == 2 + len(roles)
+    cpu = notebook["cpu"] + sizes.parse(git[0]) + sum(sizes.parse(cpu) for _, cpu, _ in roles)
+    memory = (
+        notebook["memory"]
+        + sizes.parse(git[1])
+        + sum(sizes.parse(memory) for _, _, memory in roles)
+    )
+    assert cpu == sizes.parse(core.learner["cpu"])
+    assert memory == sizes.parse(core.learner["memory"])
+
+
+def test_notebook_of_the_lab_is_what_the_workshop_says() -> None:
+    for name, amount in curriculum.load(ROOT).workshop("core").notebook.items():
+        assert f'{name}: str = "{amount}"' in lab("02_deploy_notebook")
+
+
+def test_doctor_counts_with_the_largest_workshop() -> None:
+    workshops = curriculum.load(ROOT).workshops
+    assert len(workshops) > 1
+    for one in workshops:
+        for name, amount in one.learner.items():
+            assert sizes.parse(sizes.learner()[name]) >= sizes.parse(amount), (one.id, name)
 
 
 def test_quota_holds_the_class_it_says() -> None:
@@ -234,7 +277,7 @@ def test_quota_holds_the_class_it_says() -> None:
         assert {name for name in hard if name in wanted} >= {"pods", "services", "requests.memory"}
         for name, limit in hard.items():
             if name in wanted:
-                assert room.parse(limit) >= wanted[name], f"{folder}: {name}"
+                assert sizes.parse(limit) >= wanted[name], f"{folder}: {name}"
 
 
 def test_page_names_every_folder_and_no_other() -> None:

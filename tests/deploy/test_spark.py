@@ -19,7 +19,7 @@ pytestmark = [pytest.mark.nightly, pytest.mark.timeout(300)]
 
 DRIVER = """
 import os
-from labhelpers.spark import session
+from labspark.session import session
 
 spark = session("nightly")
 context = spark.sparkContext

@@ -7,9 +7,9 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from labrunner.checkup.finding import Finding
-from labrunner.checkup.looks import LOOKS, Look, examine
-from labrunner.checkup.visit import Visit, visiting
+from labclass.checkup.finding import Finding
+from labclass.checkup.looks import LOOKS, Look, examine
+from labclass.checkup.visit import Visit, visiting
 from tests.deploy.kubectl import Kubectl
 from tests.deploy.running import Platform
 
