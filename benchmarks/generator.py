@@ -21,7 +21,7 @@ from benchmarks.report import Figure, save
 CODE = """
 import os, resource, sys, time
 os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
-from labhelpers.taxi import Order, write_trips
+from labdata.taxi import Order, write_trips
 begun, cpu = time.perf_counter(), time.process_time()
 write_trips(sys.argv[2], Order(int(sys.argv[1]), months=3, seed=1))
 peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

@@ -28,8 +28,8 @@ def main() -> None:
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as place:
         os.environ["PROJECT_REPO"] = place
-        from labhelpers.data import make_trips, read_trips
-        from labhelpers.spark import session
+        from labdata.taxi.loader import make_trips, read_trips
+        from labspark.session import session
 
         spark = session("bench")
         frame = read_trips(spark, make_trips(Path(place) / "lake", asked.rows))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import ssl
 import sys
 import time
 from pathlib import Path
@@ -83,7 +84,14 @@ class Connection(asyncio.Protocol):
         self.transport.close()
 
 
-async def drive(host: str, port: int, request: bytes, connections: int, seconds: float) -> Result:
+async def drive(
+    host: str,
+    port: int,
+    request: bytes,
+    connections: int,
+    seconds: float,
+    trust: ssl.SSLContext | None = None,
+) -> Result:
     """Ask for some seconds; return requests a second and latencies in milliseconds."""
     loop = asyncio.get_running_loop()
     times: list[float] = []
@@ -92,7 +100,7 @@ async def drive(host: str, port: int, request: bytes, connections: int, seconds:
     clients = [
         (
             await loop.create_connection(
-                lambda: Connection(request, began + seconds, times, bad), host, port
+                lambda: Connection(request, began + seconds, times, bad), host, port, ssl=trust
             )
         )[1]
         for _ in range(connections)
@@ -120,7 +128,9 @@ def main() -> None:
     parser.add_argument("request", type=Path, help="file with the bytes of one request")
     parser.add_argument("--connections", type=int, default=1)
     parser.add_argument("--seconds", type=float, default=2.0)
+    parser.add_argument("--ca", type=Path, help="ask over TLS, and trust this certificate")
     options = parser.parse_args()
+    trust = ssl.create_default_context(cafile=options.ca) if options.ca else None
     result = uvloop.run(
         drive(
             options.host,
@@ -128,6 +138,7 @@ def main() -> None:
             options.request.read_bytes(),
             options.connections,
             options.seconds,
+            trust,
         )
     )
     print(json.dumps(result))

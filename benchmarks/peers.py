@@ -22,7 +22,10 @@ from typing import Any
 
 import psutil
 
-__all__ = ["TOKEN", "Server", "ask", "engine", "ensure_peers", "mlflow", "mlserver", "prepare"]
+__all__ = [
+    "TOKEN", "Server", "ask", "engine", "ensure_peers", "mlflow", "mlserver", "mlserver_of_mlflow",
+    "prepare",
+]  # fmt: skip
 
 ROOT = Path(__file__).parents[1]
 PEERS = ROOT / "build" / "bench-env"
@@ -153,7 +156,7 @@ def running(
                 ask(server, server.body(rows, 1))
                 break
             except (OSError, urllib.error.URLError) as error:
-                if process.poll() is not None or time.perf_counter() - began > 180:
+                if process.poll() is not None or time.perf_counter() - began > 600:
                     tail = (folder / f"{name}.log").read_text()[-2000:]
                     raise RuntimeError(f"{name} does not answer: {error}\n{tail}") from error
                 time.sleep(0.02)
@@ -198,6 +201,22 @@ def mlflow(folder: Path, model: str, rows: dict[str, Any]) -> Any:
 
 def mlserver(folder: Path, model: str, rows: dict[str, Any]) -> Any:
     """MLServer in one process (its fastest form here)."""
+    place, path = folder / f"mlserver-{model}", f"/v2/models/{model}/infer"
+    return start_mlserver("mlserver", place, folder, rows, path)
+
+
+def mlserver_of_mlflow(model: Path, folder: Path, rows: dict[str, Any]) -> Any:
+    """MLServer with its runtime for MLflow's models, asked as MLflow's own scorer is."""
+    place = folder / "mlserver"
+    place.mkdir()
+    settings = {"name": "model", "implementation": "mlserver_mlflow.MLflowRuntime"}
+    document = settings | {"parameters": {"uri": str(model)}}
+    (place / "model-settings.json").write_text(json.dumps(document))
+    return start_mlserver("MLServer", place, folder, rows, "/invocations")
+
+
+def start_mlserver(name: str, place: Path, folder: Path, rows: dict[str, Any], path: str) -> Any:
+    """Start MLServer without workers of its own."""
     port = free_port()
     env = {
         "MLSERVER_HTTP_PORT": str(port),
@@ -206,10 +225,10 @@ def mlserver(folder: Path, model: str, rows: dict[str, Any]) -> Any:
         "MLSERVER_HOST": HOST,
         "MLSERVER_PARALLEL_WORKERS": "0",
         "MLSERVER_DEBUG": "false",
+        "MLFLOW_DISABLE_TELEMETRY": "true",
     }
-    command = [str(PEERS / "bin" / "mlserver"), "start", str(folder / f"mlserver-{model}")]
-    path = f"/v2/models/{model}/infer"
-    return running("mlserver", command, env, folder, rows, port=port, path=path)
+    command = [str(PEERS / "bin" / "mlserver"), "start", str(place)]
+    return running(name, command, env, folder, rows, port=port, path=path)
 
 
 def configmeta(host: str, models: dict[str, dict[str, str]]) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
     python -m benchmarks.session [--rounds 5]
 
-What is compared: `labhelpers.spark.session()` (Delta and Iceberg, Java from the wheel) against
+What is compared: `labspark.session.session()` (Delta and Iceberg, Java from the wheel) against
 `SparkSession.builder.getOrCreate()` with nothing else, started by Spark's own scripts on the same
 Java. Each start is a new process, in alternating rounds; the clock runs from after the import of
 pyspark until the session is there. Goal: at most 1.25 times the bare one.
@@ -18,8 +18,8 @@ import sys
 import tempfile
 
 from benchmarks.report import Figure, save
-from labhelpers import jars
-from labhelpers.java import java_home
+from labspark import jars
+from labspark.java import java_home
 
 BARE = """
 import time; from pyspark.sql import SparkSession; begun = time.perf_counter()
@@ -27,7 +27,7 @@ spark = SparkSession.builder.master("local[*]").getOrCreate()
 """
 OURS = """
 import time; from pyspark.sql import SparkSession; begun = time.perf_counter()
-from labhelpers.spark import session; spark = session("bench")
+from labspark.session import session; spark = session("bench")
 """
 END = """
 ready = time.perf_counter() - begun

@@ -10,8 +10,9 @@ from pathlib import PurePosixPath
 from urllib.parse import unquote
 
 from labrunner import secrets
+from labrunner.forbidden import ASKS_WHERE, MACHINE_PATH, UNVERIFIED
 from labrunner.prose import HTML_IMAGE, IMAGE, LINK
-from tests.repo.tree import PACKAGES, Tree
+from tests.repo.tree import PACKAGES, ROOMS, Tree
 
 Rule = Callable[[Tree], Iterator[str]]
 
@@ -22,9 +23,15 @@ RECORDED = (
     "tests/golden/recordings/",
     "requirements.lock",
     "LICENSE",
-    "tests/sandbox/kubedirector/golden/",
+    "tests/sandbox/kubedirector/snapshot/",
 )
-ABOUT_RULES = ("tests/repo/", "labrunner/code.py", "labrunner/prose.py", "labrunner/secrets.py")
+ABOUT_RULES = (
+    "tests/repo/",
+    "labrunner/code.py",
+    "labrunner/forbidden.py",
+    "labrunner/prose.py",
+    "labrunner/secrets.py",
+)
 
 HOSTS = re.compile(
     r"\b(?:pypi\.org|pythonhosted\.org|repo1?\.maven(?:\.apache)?\.org|registry\.npmjs\.org"
@@ -33,12 +40,6 @@ HOSTS = re.compile(
 )
 INDEX_OPTION = re.compile(r"(?:--(?:extra-)?index-url|--find-links|--trusted-host)[ =]\S")
 UNFINISHED = re.compile(r"\b(?:TODO|FIXME|XXX|TBD|WIP)\b")
-ASKS_WHERE = re.compile(r"\b(?:IS_TESTING|PYTEST_CURRENT_TEST|IN_SANDBOX|is_testing|in_sandbox)\b")
-UNVERIFIED = re.compile(
-    r"verify(?:_ssl)?\s*=\s*False|--insecure\b|\bcurl\b[^\n`]* -\w*k\b|CERT_NONE"
-    r"|insecure-skip-tls-verify|_create_unverified_context|check_hostname\s*=\s*False"
-)
-MACHINE_PATH = re.compile(r"(?<![\w.])(?:/work/|/root/|/home/(?!jovyan|learner)\w+/|/Users/\w+/)")
 VAGUE = {"util", "utils", "helper", "helpers", "common", "manager", "misc", "stuff"}
 DEAD = re.compile(r"(?:_v\d+|_old|_new|_backup|_copy|\.bak|\.orig|~)$")
 
@@ -225,9 +226,10 @@ def tests_say_what_they_show(tree: Tree) -> Iterator[str]:
 def modules_say_why(tree: Tree) -> Iterator[str]:
     """A module begins with why it exists; what it exports exists and has a sentence.
 
-    Exported is what `__all__` names, and in labhelpers and labrunner every public name.
+    Exported is what `__all__` names, and in labhelpers, labrunner, labpanel and labclass every
+    public name.
     """
-    for path, text in tree.python(*PACKAGES[:4]):
+    for path, text in tree.python(*ROOMS):
         module = _parse(text)
         if module is None:
             continue
@@ -239,7 +241,7 @@ def modules_say_why(tree: Tree) -> Iterator[str]:
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
         }
         exported = _exported(module)
-        if path.startswith(("labhelpers/", "labrunner/")):
+        if path.startswith(("labhelpers/", "labrunner/", "labpanel/", "labclass/")):
             exported |= {name for name in defined if not name.startswith("_")}
         for name in sorted(exported):
             if name in defined and not ast.get_docstring(defined[name]):

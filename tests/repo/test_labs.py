@@ -115,6 +115,11 @@ BAD: dict[str, tuple[str, str]] = {
         "rows = 1000  # how many rows",
     ),
     "recap_has_three_questions": ("A third question?", "No third question."),
+    "right_answers_are_spread": (
+        "\nmade\n",
+        "\nquiz('A?', ['x', 'y'], right=1, because='x')\n"
+        "quiz('B?', ['x', 'y'], right=1, because='x')\n",
+    ),
     "troubles_are_two_or_three": ("# | Another one | Its cure |\n", ""),
     "cells_are_as_many_as_fit": (
         "\nmade\n",
@@ -125,8 +130,12 @@ BAD: dict[str, tuple[str, str]] = {
     "cells_are_short": ("\nmade\n", "\nmade\n" + "made += 1\n" * 10),
     "cells_are_python": ("\nmade\n", "\nmade = (\n"),
     "imports_are_allowed": (
-        "from labhelpers.check",
-        "import labsandbox.cli\nfrom labhelpers.check",
+        "from labhelpers import",
+        "import labsandbox.cli\nfrom labhelpers import",
+    ),
+    "imports_of_ours_are_few": (
+        "from labhelpers import",
+        "from labhelpers import data\n" * 3 + "from labhelpers import",
     ),
     "nothing_is_installed": ("\nmade\n", "\n!pip install pandas\n"),
     "nothing_asks_where_it_runs": ("\nmade\n", "\nif IS_" + "TESTING: made\n"),
@@ -138,10 +147,13 @@ BAD: dict[str, tuple[str, str]] = {
     "checkpoints_have_three_hints": ('        "Where to look.",\n', ""),
     "hints_name_cells_that_exist": ("begins `made = rows * 3`", "begins `made = rows * 7`"),
     "tags_are_known": ('tags=["exercise"]', 'tags=["exercise", "hard"]'),
+    "blanks_can_be_filled": ('# %% tags=["exercise"]', '# %% tags=["blank"]'),
+    "clean_up_asks": ("\nif finished:\n    del made\n", "\ndel made\n"),
     "exercise_has_a_solution": ("# end of solution", "# end"),
     "words_are_kind": ("Words that explain", "Words that simply explain"),
     "text_is_finished": ("Words that explain", "TO" + "DO Words that explain"),
     "links_lead_somewhere": ("Words that explain", "Words [here](gone.md) that explain"),
+    "sources_are_two_to_four": ("https://example.org/two", "http://example.org/two"),
     "pictures_have_words": ("Words that explain", "Words ![](pictures.svg) that explain"),
     "secrets_are_absent": ("\nmade\n", "\nmade = 'ghp" + "_" + "a1B2" * 9 + "'\n"),
     "names_in_text_exist": ("Words that explain", "Words, `made_up_name` and all, that explain"),

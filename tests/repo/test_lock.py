@@ -5,18 +5,24 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Iterator
+from itertools import chain
+from pathlib import Path
 
 import pytest
 import yaml
 from packaging.markers import default_environment
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+from packaging.version import Version
 
+from labrunner import install
 from tests.repo.tree import ROOT
 
 pytestmark = pytest.mark.fast
 
 LOCK = (ROOT / "requirements.lock").read_text("utf-8")
+SOURCES = sorted((ROOT / "environments").glob("*.in"))
+NAMED = sorted((ROOT / "environments").glob("*.lock"))
 ENVIRONMENT = (ROOT / "environment.yml").read_text("utf-8")
 
 
@@ -77,14 +83,79 @@ def test_every_requirement_is_pinned_with_a_hash() -> None:
     assert unpinned("requests==2.0\n    # via nothing\n") == ["requests==2.0"]
 
 
+def addresses(lock: str) -> list[str]:
+    """Return the lines that say where a package comes from."""
+    return re.findall(r"^.*(?:https?://|file:|@ git|-i |--index|--find-links).*$", lock, re.M)
+
+
 def test_lock_holds_no_address() -> None:
-    assert not re.search(r"https?://|file:|@ git|-i |--index|--find-links", LOCK)
+    assert addresses(LOCK) == []
+    assert addresses("--index-url=x\na==1 \\\n    --find-links /opt\n") != []
+
+
+def wanted_by(source: Path) -> list[str]:
+    """Return the requirements of an environment's source."""
+    lines = (line.partition(" #")[0].strip() for line in source.read_text("utf-8").splitlines())
+    return [line for line in lines if line and not line.startswith("#")]
+
+
+def test_every_named_environment_has_a_source_and_a_lock() -> None:
+    assert [path.stem for path in SOURCES] == [path.stem for path in NAMED]
+    assert {"airflow", "tracking"} <= {path.stem for path in NAMED}
+
+
+@pytest.mark.parametrize("path", NAMED, ids=lambda path: path.stem)
+def test_lock_of_a_named_environment_is_pinned_complete_and_without_address(path: Path) -> None:
+    lock = path.read_text("utf-8")
+    assert unpinned(lock) == []
+    assert addresses(lock) == []
+    wanted = wanted_by(path.with_suffix(".in"))
+    assert wanted
+    assert missing(lock, wanted) == []
+
+
+@pytest.mark.parametrize("path", NAMED, ids=lambda path: path.stem)
+def test_source_of_a_named_environment_says_what_it_downloads(path: Path) -> None:
+    assert re.fullmatch(r"\d+ [MG]B", install.download_of(ROOT, path.stem))
+
+
+def test_tracking_server_has_the_release_of_the_labs_clients() -> None:
+    tracking = (ROOT / "environments" / "tracking.lock").read_text("utf-8")
+    (server,) = [line for line, _ in entries(tracking) if line.startswith("mlflow==")]
+    assert server in [line for line, _ in entries(LOCK)]
+
+
+def unusable(lock: str) -> list[str]:
+    """Return what an index resolves MLflow to without exact pins, and nobody can use.
+
+    Without a pin MLflow is found in a release of 2022 that lets every other package be new; with
+    one alone, graphene is found in its second release, which the present graphql-core breaks.
+    """
+    versions: dict[str, list[Version]] = {"mlflow": [], "graphene": []}
+    for line, _ in entries(lock):
+        requirement = Requirement(line)
+        if requirement.name in versions:
+            versions[requirement.name].append(Version(next(iter(requirement.specifier)).version))
+    found = []
+    if versions["mlflow"] != [Version("3.17.2")]:
+        found.append(f"mlflow {versions['mlflow']}")
+    if [one.major for one in versions["graphene"]] != [3]:
+        found.append(f"graphene {versions['graphene']}")
+    return found
+
+
+@pytest.mark.parametrize("name", ["requirements.lock", "environments/tracking.lock"])
+def test_lock_has_the_mlflow_of_the_labs_and_a_graphene_that_can_be_imported(name: str) -> None:
+    lock = (ROOT / name).read_text("utf-8")
+    assert unusable(lock) == []
+    assert len(unusable(re.sub(r"^mlflow==\S+", "mlflow==1.27.0", lock, flags=re.M))) == 1
+    assert len(unusable(re.sub(r"^graphene==\S+", "graphene==2.1.9", lock, flags=re.M))) == 1
 
 
 def test_lock_meets_what_pyproject_asks_for() -> None:
     with (ROOT / "pyproject.toml").open("rb") as file:
         project = tomllib.load(file)["project"]
-    wanted = project["dependencies"] + project["optional-dependencies"]["dev"]
+    wanted = [*project["dependencies"], *chain(*project["optional-dependencies"].values())]
     assert missing(LOCK, wanted) == []
     assert missing(LOCK, ["pyspark==4.0.3", "left-pad"]) == ["pyspark==4.0.3", "left-pad"]
 
@@ -99,3 +170,9 @@ def test_conda_environment_installs_exactly_the_lock() -> None:
 )
 def test_conda_environment_that_differs_is_found(old: str, new: str) -> None:
     assert unlike(ENVIRONMENT.replace(old, new))
+
+
+def test_every_python_gets_the_same_numpy_and_pandas() -> None:
+    """A newer numpy beside this pandas warns where labs make tables: only the tested pair is in."""
+    names = [line.partition("==")[0] for line, _ in entries(LOCK)]
+    assert (names.count("numpy"), names.count("pandas")) == (1, 1)

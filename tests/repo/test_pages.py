@@ -9,7 +9,7 @@ import pytest
 import typer.main
 
 from labrunner.cli import app
-from tests.repo.tree import ROOT
+from tests.repo.tree import ROOT, Tree
 
 pytestmark = pytest.mark.fast
 
@@ -67,5 +67,18 @@ def test_every_target_has_a_line_of_help() -> None:
     assert explained == TARGETS
 
 
-def test_readme_fits_on_one_screen() -> None:
-    assert len((ROOT / "README.md").read_text("utf-8").splitlines()) <= 50
+def test_readme_fits_on_one_screen_beside_its_table_of_labs() -> None:
+    text = (ROOT / "README.md").read_text("utf-8")
+    before, _, rest = text.partition("<!-- labs: ")
+    _, mark, after = rest.partition("<!-- end of labs -->")
+    assert mark
+    assert len((before + after).splitlines()) <= 40
+
+
+def test_map_of_contributing_is_the_folders_there_are() -> None:
+    text = (ROOT / "CONTRIBUTING.md").read_text("utf-8")
+    mapped = {name.split("/")[0] for name in re.findall(r"^\| `([\w/]+)` \|", text, re.M)}
+    paths = (path.split("/") for path in Tree.of_checkout().files)
+    folders = {parts[0] for parts in paths if len(parts) > 1 and not parts[0].startswith(".")}
+    derived = {name for name in mapped if "." in name or name.isupper()}
+    assert mapped - derived == folders

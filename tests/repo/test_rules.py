@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
+from labrunner import code
+from labrunner.curriculum import Lab
+from labrunner.draft import Draft
+from labrunner.source import Cell
 from tests.repo import rules
 from tests.repo.rules import RULES, Rule
 from tests.repo.tree import Tree
@@ -82,3 +88,24 @@ def test_finding_never_repeats_a_secret() -> None:
 
 def test_every_rule_has_a_bad_fixture() -> None:
     assert {rule.__name__ for rule in RULES} == {rule.__name__ for rule, *_ in BAD}
+
+
+@pytest.mark.parametrize(
+    ("rule", "line"),
+    [
+        ("nothing_asks_where_it_runs", "where = 'IN_" + "SANDBOX'"),
+        ("nothing_asks_where_it_runs", "is_" + "test = True"),
+        ("certificates_are_verified", "get(url, verify" + "=False)"),
+        ("certificates_are_verified", "command = 'curl -s" + "k https://x'"),
+        ("certificates_are_verified", "context.check_hostname" + " = False"),
+        ("certificates_are_verified", "mode = ssl.CERT_" + "NONE"),
+        ("paths_are_portable", "open('/work" + "/x')"),
+        ("paths_are_portable", "open('/Users" + "/ada/x')"),
+        ("paths_are_portable", "open('C:" + "\\\\x')"),
+    ],
+)
+def test_what_a_module_may_not_hold_a_lab_may_not_hold(rule: str, line: str) -> None:
+    assert list(getattr(rules, rule)(Tree.of(**{"labhelpers/a.py": line})))
+    cells = (Cell("code", line),)
+    lab = Draft(Lab("toy/a", "toy/a", "Toy", "beginner", 5), Path(), Path(), cells, cells, ())
+    assert list(getattr(code, rule)(lab))

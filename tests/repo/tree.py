@@ -9,7 +9,20 @@ from functools import cached_property
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-PACKAGES = ("labhelpers/", "labrunner/", "labsandbox/", "labapps/", "benchmarks/", "datasets/")
+ROOMS = (
+    "labhelpers/",
+    "labdata/",
+    "labspark/",
+    "labshow/",
+    "labkube/",
+    "labrunner/",
+    "labpanel/",
+    "labclass/",
+    "labregress/",
+    "labsandbox/",
+    "labapps/",
+)
+PACKAGES = (*ROOMS, "benchmarks/")
 
 
 @dataclass(frozen=True)
@@ -26,8 +39,9 @@ class Tree:
             names = subprocess.run(command, cwd=ROOT, capture_output=True, check=True).stdout
             paths = [ROOT / name for name in names.decode().split("\0") if name]
         except (OSError, subprocess.CalledProcessError):  # an archive without .git
-            hidden = (".venv", "build", "__pycache__")
-            paths = [path for path in ROOT.rglob("*") if not set(hidden) & set(path.parts)]
+            environments = {path.name for path in ROOT.glob(".venv*")}
+            hidden = {"build", "__pycache__"} | environments
+            paths = [path for path in ROOT.rglob("*") if not hidden & set(path.parts)]
         return cls(
             {str(path.relative_to(ROOT)): path.read_bytes() for path in paths if path.is_file()}
         )
