@@ -8,7 +8,6 @@ import os
 import pickle
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -22,9 +21,11 @@ from typing import Any
 
 import psutil
 
+from labregress.runner import free_port
+
 __all__ = [
-    "TOKEN", "Server", "ask", "engine", "ensure_peers", "mlflow", "mlserver", "mlserver_of_mlflow",
-    "prepare",
+    "TOKEN", "Server", "ask", "engine", "ensure_peers", "free_port", "mlflow", "mlserver",
+    "mlserver_of_mlflow", "prepare",
 ]  # fmt: skip
 
 ROOT = Path(__file__).parents[1]
@@ -174,13 +175,6 @@ def running(
         for child in children:
             with contextlib.suppress(psutil.Error):
                 child.kill()
-
-
-def free_port() -> int:
-    """Return a port that is free now."""
-    with socket.socket() as sock:
-        sock.bind((HOST, 0))
-        return int(sock.getsockname()[1])
 
 
 def mlflow(folder: Path, model: str, rows: dict[str, Any]) -> Any:

@@ -6,16 +6,17 @@ driver is not run again: after a kill, and after a change that does not touch it
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
+import random
 import shutil
 import socket
 import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -23,10 +24,11 @@ from labregress import environments, orphans
 from labregress.errors import BuildFailed, RegressError
 from labregress.matrix import Cell
 
-__all__ = ["Row", "run", "run_cell"]
+__all__ = ["Row", "free_port", "run", "run_cell"]
 
 Row = dict[str, Any]
 PATIENCE = 600
+PORTS = range(20_000, 30_000)
 QUIET = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
@@ -75,7 +77,7 @@ def run(
     return rows
 
 
-@contextmanager
+@contextlib.contextmanager
 def one_at_a_time(out: Path) -> Iterator[None]:
     """Refuse a second run in the same folder: it would end the first one's processes."""
     with (out / "lock").open("w") as file:
@@ -176,10 +178,12 @@ def last_line(log: TextIO) -> str:
 
 
 def free_port() -> int:
-    """Return a port of the loopback that nobody listens on."""
-    with socket.socket() as door:
-        door.bind(("127.0.0.1", 0))
-        return int(door.getsockname()[1])
+    """Return a port of the loopback that nobody listens on and no outgoing connection is given."""
+    for port in random.SystemRandom().sample(PORTS, 100):
+        with socket.socket() as door, contextlib.suppress(OSError):
+            door.bind(("127.0.0.1", port))
+            return port
+    raise OSError(f"expected a free port between {PORTS[0]} and {PORTS[-1]}; found 100 taken")
 
 
 def rows_of(cell: Cell, steps: Sequence[Row]) -> list[Row]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import json
+import random
 import socket
 import subprocess
 from collections.abc import Mapping
@@ -19,10 +21,15 @@ def password(name: str) -> str:
 
 
 def free_port() -> int:
-    """Return a port that nobody listens on now."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
+    """Return a port that nobody listens on, and that the kernel gives to no outgoing connection.
+
+    Port 0 would be one of those: between this call and its use another test may connect from it.
+    """
+    for port in random.SystemRandom().sample(range(20_000, 30_000), 100):
+        with socket.socket() as listener, contextlib.suppress(OSError):
+            listener.bind(("127.0.0.1", port))
+            return port
+    raise AssertionError("100 ports between 20000 and 30000 are all taken")
 
 
 def make(
