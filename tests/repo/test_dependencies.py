@@ -31,9 +31,11 @@ LEARNERS = (
     "labhelpers/", "labdata/", "labspark/", "labshow/", "labkube/", "labrunner/", "labpanel/",
     "labclass/", "labsandbox/", "labapps/", "notebooks/",
 )  # fmt: skip
-OF_PART = {
-    "logistics": ("notebooks/_src/logistics/",),
-    "mlops": ("notebooks/_src/mlops/", "labspark/warehouse.py"),
+OF_PART = {"logistics": ("notebooks/_src/logistics/",), "mlops": ("notebooks/_src/mlops/",)}
+# Modules that everybody imports, and that import what is a workshop's own within a function.
+LATE = {
+    "logistics": ("labshow/maps.py", "labspark/compiled.py", "labspark/warm.py"),
+    "mlops": ("labspark/warehouse.py",),
 }
 ELSEWHERE = ("labapps/postgres/", "labapps/airflow/")  # each runs in an environment of its own
 
@@ -88,6 +90,12 @@ def needed(imported: dict[str, str], installed: set[str]) -> list[str]:
     )
 
 
+def part_of(path: str, *, late: bool) -> str:
+    """Return the part of the dependencies that a file's imports may come from."""
+    parts = [(name, own + LATE[name] * late) for name, own in OF_PART.items()]
+    return next((name for name, own in parts if path.startswith(own)), "hub")
+
+
 def test_learner_gets_every_package_that_our_code_imports() -> None:
     """Each workshop finds what it imports without `dev`, and without the parts of other ones."""
     found = list(pins((ROOT / "requirements.lock").read_text("utf-8")))
@@ -98,9 +106,8 @@ def test_learner_gets_every_package_that_our_code_imports() -> None:
     for path, text in Tree.of_checkout().python(*LEARNERS):
         if path.startswith(ELSEWHERE):
             continue
-        part = next((name for name, own in OF_PART.items() if path.startswith(own)), "hub")
-        for module in re.findall(r"^(?:import|from)[ \t]+(\w+)", text, re.M):
-            imported[part].setdefault(module, path)
+        for indent, module in re.findall(r"^([ \t]*)(?:import|from)[ \t]+(\w+)", text, re.M):
+            imported[part_of(path, late=bool(indent))].setdefault(module, path)
     assert {"pandas", "geopandas", "duckdb"} <= {name for own in imported.values() for name in own}
     installed = {
         part: {pin.name for pin in closure(found, [*project["dependencies"], *parts[part]])}
