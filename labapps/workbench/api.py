@@ -178,7 +178,7 @@ class Api:
         """Return calls, replicas and the newest aggregates as Prometheus reads them."""
         found: dict[str, list[str]] = {name: [] for name in KINDS}
         for crn, calls, failed, spent in self.bench.metrics.counts():
-            label = f'{{model_deployment_crn="{crn}"}}'
+            label = f"{{{self._labels(crn)}}}"
             found["workbench_calls_total"].append(f"{label} {calls}")
             found["workbench_calls_failed_total"].append(f"{label} {failed}")
             found["workbench_call_seconds_total"].append(f"{label} {spent / 1000}")
@@ -187,7 +187,7 @@ class Api:
             if record["status"] != DEPLOYED:
                 continue
             crn, ready = record["crn"], len(self.bench.replicas.get(record["id"], []))
-            label = f'{{model_deployment_crn="{crn}"}}'
+            label = f"{{{self._labels(crn)}}}"
             found["workbench_replicas"].append(f"{label} {record['replicas']}")
             found["workbench_replicas_ready"].append(f"{label} {ready}")
             numbers = [
@@ -196,13 +196,19 @@ class Api:
                 if NAME.fullmatch(name) and isinstance(value, int | float)
             ]
             found["workbench_aggregate"] += [
-                f'{{model_deployment_crn="{crn}",name="{name}"}} {float(value)}'
+                f'{{{self._labels(crn)},name="{name}"}} {float(value)}'
                 for name, value in numbers[:MOST_AGGREGATES]
             ]
         lines = []
         for name, kind in KINDS.items():
             lines += [f"# TYPE {name} {kind}", *(name + line for line in found[name])]
         return "\n".join(lines) + "\n"
+
+    def _labels(self, crn: str) -> str:
+        """Return what tells one deployment from others, and those of a project from others'."""
+        deployment = self.bench.store.get("deployment", crn.rpartition("/")[2]) or {}
+        model = self.bench.store.get("model", deployment.get("model_id", "")) or {}
+        return f'model_deployment_crn="{crn}",project_id="{model.get("of", "")}"'
 
 
 def match(path: str, segments: Sequence[str]) -> dict[str, str] | None:

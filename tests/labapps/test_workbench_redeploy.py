@@ -144,7 +144,8 @@ def test_deployment_is_scaled_changed_restarted_and_a_bad_change_is_undone(
     eventually("two replicas", lambda: bench.ask("GET", path)["ready_replicas"] == 2, 60)
     assert bench.ask("GET", path)["status"] == "deployed"
     eventually("the second to answer", lambda: call()["pid"] != first["pid"], 30)
-    label = f'{{model_deployment_crn="{bench.ask("GET", path)["crn"]}"'
+    crn = bench.ask("GET", path)["crn"]
+    label = f'{{model_deployment_crn="{crn}",project_id="{project}"'
     window = {"modelDeploymentCrn": bench.ask("GET", path)["crn"]}
     for metrics in ({"psi": 9.0}, {"psi": 0.3, "note": "x", "a b": 1}):
         body = window | {"metrics": metrics}

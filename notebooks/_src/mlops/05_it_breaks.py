@@ -107,7 +107,8 @@ customers = Crowd(ask).start()
 
 def counted(what: str) -> int:
     text = call(http, "GET", f"{workbench}/metrics").text
-    return sum(int(number) for number in re.findall(rf"^workbench_{what}_total{{.*}} (\d+)$", text, re.M))
+    counters = rf'^workbench_{what}_total{{.*project_id="{project}".*}} (\d+)$'
+    return sum(int(number) for number in re.findall(counters, text, re.M))
 
 
 wait("twenty calls", lambda: len(versions), until=lambda seen: seen >= 20, deadline=120)

@@ -105,7 +105,8 @@ def ask() -> bool:
 
 def counted(what: str) -> int:
     text = call(http, "GET", f"{workbench}/metrics").text
-    return sum(int(number) for number in re.findall(rf"^workbench_{what}_total{{.*}} (\d+)$", text, re.M))
+    counters = rf'^workbench_{what}_total{{.*project_id="{project}".*}} (\d+)$'
+    return sum(int(number) for number in re.findall(counters, text, re.M))
 
 
 customers = Crowd(ask).start()

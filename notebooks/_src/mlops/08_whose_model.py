@@ -460,7 +460,8 @@ moved = sorted(((name, drift(name)) for name in numbers), key=lambda one: -one[1
 load = '''
 text = requests.get(os.environ["WORKBENCH_URL"] + "/metrics", timeout=60,
                     headers={"Authorization": "Bearer " + os.environ["WORKBENCH_KEY"]}).text
-counts = [sum(map(int, re.findall(rf"^workbench_{name}_total{{.*}} (\\d+)$", text, re.M)))
+mine = os.environ["WORKBENCH_PROJECT"]
+counts = [sum(map(int, re.findall(rf'^workbench_{name}_total{{.*project_id="{mine}".*}} (\\d+)$', text, re.M)))
           for name in ("calls", "calls_failed")]
 '''
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -63,11 +64,12 @@ class Air:
 
 
 def failed_calls(platform: Platform) -> int:
-    """Return how many calls of the endpoint have failed, as the workbench counts them."""
+    """Return how many calls of the project's endpoint have failed, as the workbench counts them."""
     address, _ = platform.gateway(f"workbench-{platform.user}", 10001)
     ca = platform.settings["EZMERAL_CA"]
     text = requests.get(f"{address}/metrics", verify=ca, timeout=60).text
-    lines = [line for line in text.splitlines() if line.startswith("workbench_calls_failed_total{")]
+    counters = f'workbench_calls_failed_total{{.*project_id="{project(platform).name}"'
+    lines = [line for line in text.splitlines() if re.match(counters, line)]
     assert lines, "no call was counted"
     return sum(int(line.rpartition(" ")[2]) for line in lines)
 
