@@ -105,7 +105,7 @@ def replay(
     parameters: Annotated[
         Path | None, typer.Option(help="A TOML, YAML or JSON file of parameters.")
     ] = None,
-    jobs: Annotated[int, typer.Option(help="Labs at the same time.", min=1)] = 1,
+    jobs: Annotated[int | None, typer.Option(help="Labs at once; 2 if they fit.", min=1)] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on where a run broke.")] = False,
     again: Annotated[
         bool, typer.Option("--again", help="Run each lab twice and compare its marked cells.")
@@ -127,7 +127,7 @@ def replay(
 ) -> None:
     """Run labs headlessly and write build/replay/report.html."""
     from labrunner import session
-    from labrunner.replay import Plan
+    from labrunner.replay import Plan, labs_at_once
     from labrunner.settings import parse, read_file
 
     curriculum = curricula.load()
@@ -139,7 +139,7 @@ def replay(
         labs=curriculum.pick(only.split(",") if only else (), first, workshop),
         out=(out or curriculum.root / "build" / "replay").absolute(),
         given=given,
-        jobs=jobs,
+        jobs=jobs or labs_at_once(),
         resume=resume,
         again=again,
         solutions=solutions,

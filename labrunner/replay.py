@@ -23,6 +23,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import psutil
 from rich.console import Console
 
 from labrunner import notebook, outcome, practice, sandbox, settings
@@ -33,6 +34,11 @@ from labrunner.outcome import FAILED, PASSED, RUNNING, SKIPPED, WAITING, Outcome
 from labrunner.worker import MARK, Worker, end_orphans, none_left
 
 _ENDINGS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+def labs_at_once() -> int:
+    """Return 2 where a second lab finds a processor and 8 GB; with Java and pods one holds 3."""
+    return 1 + (psutil.virtual_memory().available >= 8 << 30 and len(os.sched_getaffinity(0)) > 1)
 
 
 @dataclass(frozen=True)

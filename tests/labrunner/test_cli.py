@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from typer.testing import CliRunner, Result
@@ -89,6 +91,18 @@ def test_new_writes_a_draft_for_a_listed_lab(
     assert isinstance(call("new", "toy/new").exception, LabError), "it is there already"
 
 
+@pytest.mark.parametrize(
+    ("gigabytes", "processors", "at_once"), [(9, 2, 2), (9, 1, 1), (7, 2, 1), (64, 16, 2)]
+)
+def test_labs_run_two_at_a_time_where_there_is_room(
+    monkeypatch: pytest.MonkeyPatch, gigabytes: int, processors: int, at_once: int
+) -> None:
+    free = SimpleNamespace(available=gigabytes << 30)
+    monkeypatch.setattr(replays.psutil, "virtual_memory", lambda: free)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(processors)))
+    assert replays.labs_at_once() == at_once
+
+
 def test_replay_passes_its_options_on(labs: Curriculum, monkeypatch: pytest.MonkeyPatch) -> None:
     plans: list[Plan] = []
 
@@ -105,6 +119,7 @@ def test_replay_passes_its_options_on(labs: Curriculum, monkeypatch: pytest.Monk
     assert (plans[0].jobs, plans[0].resume) == (2, True)
     assert call("replay", "--only", "toy-a,toy/b").exit_code == 0
     assert [lab.id for lab in plans[1].labs] == ["toy/a", "toy/b"]
+    assert plans[1].jobs == replays.labs_at_once()
     monkeypatch.chdir(labs.root)  # each lab runs in a folder of its own
     assert call("replay", "--out", "elsewhere").exit_code == 0
     assert plans[2].out == labs.root / "elsewhere"
