@@ -111,15 +111,24 @@ def apply_config_map(
 
 
 def caller(clients: Clients, kdcluster: str, role: str, port: int) -> tuple[requests.Session, str]:
-    """Return a session that carries the role's token and trusts the gateway, and the address."""
+    """Return a session that carries the role's token and trusts the gateway, and the address.
+
+    After a restart of the platform a service needs a while: until then the gateway answers for it.
+    """
     http = requests.Session()
     # Else REQUESTS_CA_BUNDLE, where a site sets it, would win over the platform's certificate.
     http.verify, http.trust_env = str(settings().ca), False
     http.headers["X-Auth-Token"] = token(clients, kdcluster, role)
-    found = wait(
-        f"an address for {kdcluster}", lambda: endpoints(clients, kdcluster, role).get(port)
+    found = str(
+        wait(f"an address for {kdcluster}", lambda: endpoints(clients, kdcluster, role).get(port))
     )
-    return http, str(found)
+    wait(
+        f"{kdcluster} to answer at {found}",
+        lambda: f"HTTP {http.get(found, timeout=10).status_code}",
+        until=lambda seen: seen not in ("HTTP 502", "HTTP 503"),
+        deadline=180,
+    )
+    return http, found
 
 
 def served(http: requests.Session, address: str) -> dict[str, dict[str, Any]]:

@@ -1,0 +1,65 @@
+"""A lab that is opened after a restart waits for its application instead of failing."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from labhelpers import cluster
+from labhelpers.deadline import WaitTimeout, wait
+
+pytestmark = pytest.mark.fast
+
+
+@contextmanager
+def service(*statuses: int) -> Iterator[tuple[str, list[str]]]:
+    """Serve these statuses, the last one from then on; give the address, and the tokens seen."""
+    left, tokens = list(statuses), []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            tokens.append(self.headers["X-Auth-Token"])
+            self.send_response(left.pop(0) if len(left) > 1 else left[0])
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *_: Any) -> None:
+            """Say nothing."""
+
+    with HTTPServer(("127.0.0.1", 0), Handler) as listening:
+        thread = threading.Thread(target=listening.serve_forever, args=(0.05,))
+        thread.start()
+        yield f"http://127.0.0.1:{listening.server_port}", tokens
+        listening.shutdown()
+        thread.join()
+
+
+def call(monkeypatch: pytest.MonkeyPatch, address: str) -> tuple[Any, str]:
+    monkeypatch.setattr(cluster, "settings", lambda: SimpleNamespace(ca="ca.crt"))
+    monkeypatch.setattr(cluster, "token", lambda *_: "secret")
+    monkeypatch.setattr(cluster, "endpoints", lambda *_: {8080: address})
+    return cluster.caller(SimpleNamespace(), "airflow-ann", "controller", 8080)  # type: ignore[arg-type]
+
+
+def test_caller_waits_while_the_gateway_has_no_pod(monkeypatch: pytest.MonkeyPatch) -> None:
+    with service(503, 502, 404) as (address, tokens):
+        http, found = call(monkeypatch, address)
+        http.close()
+    assert found == address
+    assert tokens == ["secret"] * 3
+
+
+def test_service_that_never_answers_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    def short(*given: Any, **more: Any) -> Any:
+        return wait(*given, **more | {"deadline": min(0.1, more.get("deadline", 9)), "every": 0.05})
+
+    monkeypatch.setattr(cluster, "wait", short)
+    with service(503) as (address, _), pytest.raises(WaitTimeout) as failed:
+        call(monkeypatch, address)
+    assert f"airflow-ann to answer at {address}; last seen: HTTP 503" in str(failed.value)
