@@ -117,7 +117,7 @@ show.table([[n, one["created_at"][:19], one["build_digest"][:12]] for n, one in 
            columns=["version", "built", "files"])
 
 # %% [markdown]
-# A run of `push` publishes the version that it deployed, and it was running when the build was created.
+# A run of `push` publishes the version that it deployed, and the build was created during the run.
 # Its **parent** is the run of `train`. If Airflow started the parent, its environment names the task.
 
 # %%
@@ -130,7 +130,7 @@ def runs_of(name: str) -> list[dict]:
 def pushed(version: int) -> dict:
     at = builds[version]["created_at"]
     return next(run for run in runs_of("push") if run["facts"].get("version") == version
-                and run["running_at"] <= at <= run["finished_at"])
+                and run["created_at"] <= at <= run["finished_at"])
 
 
 # %% tags=["blank"]
