@@ -107,17 +107,10 @@ def replay(
     ] = None,
     jobs: Annotated[int | None, typer.Option(help="Labs at once; 2 if they fit.", min=1)] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on where a run broke.")] = False,
-    again: Annotated[
-        bool, typer.Option("--again", help="Run each lab twice and compare its marked cells.")
-    ] = False,
-    solutions: Annotated[
-        bool, typer.Option("--solutions", help="Run the exercises with their solutions.")
-    ] = False,
+    again: Annotated[bool, typer.Option("--again", help="Run twice, compare both.")] = False,
+    solutions: Annotated[bool, typer.Option("--solutions", help="Solve the exercises.")] = False,
     practice: Annotated[
-        bool,
-        typer.Option(
-            "--practice", help="See each blank fail its checkpoint, then its solution pass."
-        ),
+        bool, typer.Option("--practice", help="See each blank fail, then its solution pass.")
     ] = False,
     platform: Annotated[
         Path | None, typer.Option(help="Settings of a platform that exists (NAME=value).")

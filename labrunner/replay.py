@@ -119,7 +119,10 @@ class Run:
         with self._interrupted_marked(), none_left(self.workers):
             while True:
                 self._skip_hopeless()
-                for lab in self._ready()[: self.plan.jobs - len(self.active)]:
+                ready = self._ready()
+                if self.plan.jobs > 1:
+                    ready.sort(key=self._ahead, reverse=True)
+                for lab in ready[: self.plan.jobs - len(self.active)]:
                     self._start(lab)
                 if not self.active:
                     return
@@ -155,6 +158,11 @@ class Run:
             if self.outcomes[lab.id].status == WAITING
             and all(need.status == PASSED for need in self._needs(lab))
         ]
+
+    def _ahead(self, lab: Lab) -> int:
+        """Return the minutes of the longest way from here on, which is begun first."""
+        after = [self._ahead(one) for one in self.plan.labs if lab.id in one.needs]
+        return lab.minutes + max(after, default=0)
 
     def _start(self, lab: Lab) -> None:
         output = self.plan.executed(lab)

@@ -359,6 +359,16 @@ def test_killed_kernel_is_told_with_what_to_type(checkout: Checkout, run: Run) -
     assert error["step"] == 1
 
 
+def test_longest_way_is_begun_first(checkout: Checkout, run: Run) -> None:
+    labs = checkout(a=(PASSES, []), b=(PASSES, []), long=(PASSES, []), end=(PASSES, ["long"]))
+
+    def begun(jobs: int) -> list[str]:
+        return sorted(("toy/a", "toy/b", "toy/long"), key=run(labs, jobs=jobs).said.index)
+
+    assert begun(2)[0] == "toy/long"
+    assert begun(1) == ["toy/a", "toy/b", "toy/long"]
+
+
 def test_exercise_runs_with_its_solution_when_asked(checkout: Checkout, run: Run) -> None:
     labs = checkout(a=(PASSES + "\n# %%\nassert doubled == 20\n", []))
     assert run(labs).status == 1
