@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import logging
+import os
 import sys
 
 import uvloop
@@ -29,6 +30,7 @@ async def run() -> None:
 
 def main() -> None:
     log.set_up()
+    os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # else it tells its maker which models are loaded
     uvloop.run(run())
 
 

@@ -35,7 +35,7 @@ import os
 import pickletools
 
 os.environ |= {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
-               "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true"}
+               "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true", "ORT_DISABLE_TELEMETRY": "1"}
 import mlflow
 import numpy as np
 import onnxruntime
@@ -254,6 +254,9 @@ check(
 # A model can be served without the library that trained it. Load the files without MLflow, and compare
 # with `pyfunc`: the linear model with skops and with ONNX Runtime, the trees with XGBoost. So a service in
 # another language needs the file and a runtime for it, not your training environment.
+#
+# MLflow and ONNX Runtime send usage data to their makers unless a variable says no: the setup cell says no
+# to both. With a service of your own, set `ORT_DISABLE_TELEMETRY=1` before ONNX Runtime is imported.
 
 # %% tags=["blank"]
 def by_onnx(rows: pd.DataFrame) -> np.ndarray:
