@@ -184,7 +184,7 @@ selector = f"kubedirector.hpe.com/kdcluster={second},kubedirector.hpe.com/role=c
 inside = f"http://{service.metadata.name}.{k8s.namespace}.svc.cluster.local:5000"
 # end of solution
 marks = labels("mlflow/08") | {"kubedirector.hpe.com/secretType": "mlflow"}
-values = {"MLFLOW_TRACKING_URI": inside, "MLFLOW_TRACKING_TOKEN": keys["second"]}
+values = {"MLFLOW_TRACKING_URI": inside, "MLFLOW_TRACKING_TOKEN": keys["second"], "MLFLOW_DISABLE_TELEMETRY": "true"}
 secret = kubernetes.V1Secret(metadata=kubernetes.V1ObjectMeta(name=second, labels=marks), string_data=values)
 if second in {one.metadata.name for one in k8s.core.list_namespaced_secret(k8s.namespace).items}:
     k8s.core.delete_namespaced_secret(second, k8s.namespace)
