@@ -38,7 +38,6 @@ finished: bool = False  # True: the clean-up removes what only this lab needs
 # %%
 import logging
 import os
-import threading
 import time
 
 os.environ |= {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
@@ -309,13 +308,13 @@ def move_under_load(kind: str) -> tuple[Crowd, float]:
     now = client.get_model_version_by_alias(model_name, "champion").version
     wait("the engine to follow the alias", serving, until=lambda seen: seen == now)
     answers.clear()
-    crowd, moment = Crowd(note, callers), []
-    mover = threading.Thread(target=lambda: wait(
-        "a third of the requests", lambda: len(answers) > requests_sent / 3) and moment.append(promote(kind)))
-    mover.start()
-    crowd.send(requests_sent)
-    mover.join()
-    return crowd, moment[0]
+    with Crowd(note, callers) as crowd:
+        wait("a third of the requests", lambda: len(answers), until=lambda seen: seen > requests_sent / 3, every=0.02)
+        moved = promote(kind)
+        # They go on until the new version answers, and ten seconds at most.
+        wait("the rest of the requests", lambda: len(answers), every=0.02, deadline=120, until=lambda seen: (
+            seen >= requests_sent and (answers[-1][1] == version[kind] or time.monotonic() > moved + 10)))
+    return crowd, moved
 
 
 print("Against the champion:", refusal("boosted", "linear") or "the challenger passes")
@@ -341,7 +340,7 @@ print(f"{crowd.asked:,} requests, {crowd.failed} failed, {counted}; "
 # %%
 check(
     "The alias moved under load, no request failed, and the new version answers",
-    lambda: (crowd.asked, crowd.failed) == (requests_sent, 0)
+    lambda: crowd.asked >= requests_sent and crowd.failed == 0
     and set(counted) == {version["linear"], version["boosted"]}
     and serving() == version["boosted"] and apart("boosted") < 1e-6,
     saw=lambda: f"{crowd.asked} requests, {crowd.failed} failed; now version {serving()}",

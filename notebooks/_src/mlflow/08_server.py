@@ -363,7 +363,19 @@ def state_of(run_id: str) -> str:
 
 print(state_of(precious))
 
+# %% [markdown]
+# `restore` compares the digests and lays the backup ready; then the server ends, and its container starts
+# again with the restored database. Until it ends, the old database answers. So you wait for one more
+# restart of the container and for the run, not for the run alone.
+
+# %%
+def restarts() -> int:
+    (pod,) = k8s.core.list_namespaced_pod(k8s.namespace, label_selector=selector).items
+    return pod.status.container_statuses[0].restart_count
+
+
 # %% tags=["blank"]
+before = restarts()
 # blank: Let `laid` be the output of the command `restore` with the name of your backup.
 # stub: laid = command("backups")
 # solution
@@ -371,8 +383,8 @@ laid = command("restore", name)
 # end of solution
 print(laid)
 if "laid ready" in laid:
-    print(wait("the server to be back with the run", lambda: state_of(precious), deadline=patience,
-               until=lambda seen: seen == "run 200, file 200", ignoring=(requests.RequestException,)))
+    print(wait("the server to be back with the run", lambda: restarts() > before and state_of(precious),
+               until=lambda seen: seen == "run 200, file 200", deadline=patience, ignoring=(requests.RequestException,)))
 
 # %%
 check(
@@ -385,7 +397,7 @@ check(
         "Usually there is no backup of that name, or the server has not come back yet: "
         "`command('backups')` in a cell lists the backups.",
         "Type `precious = make_run()`, then run the cell that begins `precious, name` and those that begin "
-        "`client.delete_run(` and `laid = ` again.",
+        "`client.delete_run(` and `before = ` again.",
     ],
 )
 
@@ -418,8 +430,10 @@ def old_runs() -> list[dict]:
     return api("runs/search", {"experiment_ids": [found]}).get("runs", [])
 
 
+before = restarts()
 print(command("restore", "release-2.22.5"))
-wait("the migrated server", lambda: len(old_runs()), deadline=patience, ignoring=(requests.RequestException,))
+wait("the migrated server", lambda: restarts() > before and len(old_runs()), deadline=patience,
+     ignoring=(requests.RequestException,))
 print(command("backups"))
 
 # %%
