@@ -282,7 +282,8 @@ check(
 #
 # The boosted model is the challenger. The gate compares it with the champion; then one call moves the
 # alias. Nothing is restarted: the engine has a long poll open at the server, which is answered when the
-# alias moves. Meanwhile callers send requests without a pause, and record which version answered.
+# alias moves. Meanwhile callers send requests without a pause, and record which version answered. They go
+# on until the new version answers, for ten seconds at most.
 
 # %%
 answers: list[tuple[float, str]] = []
@@ -305,13 +306,13 @@ def promote(kind: str) -> float:
 
 
 def move_under_load(kind: str) -> tuple[Crowd, float]:
-    now = client.get_model_version_by_alias(model_name, "champion").version
-    wait("the engine to follow the alias", serving, until=lambda seen: seen == now)
+    if client.get_model_version_by_alias(model_name, "champion").version == version[kind]:  # of an earlier try
+        client.set_registered_model_alias(model_name, "champion", version["linear"])
+    wait("the first champion", serving, until=lambda seen: seen == version["linear"])
     answers.clear()
     with Crowd(note, callers) as crowd:
         wait("a third of the requests", lambda: len(answers), until=lambda seen: seen > requests_sent / 3, every=0.02)
         moved = promote(kind)
-        # They go on until the new version answers, and ten seconds at most.
         wait("the rest of the requests", lambda: len(answers), every=0.02, deadline=120, until=lambda seen: (
             seen >= requests_sent and (answers[-1][1] == version[kind] or time.monotonic() > moved + 10)))
     return crowd, moved
