@@ -35,14 +35,15 @@ def read(text: str | None) -> set[int]:
 
 
 def write(numbers: Iterable[int]) -> str | None:
-    """Return numbers as "0,2-4", None for none."""
+    """Return numbers as "0,1,3-5", None for none: three or more in a row are joined."""
     runs: list[list[int]] = []
     for number in sorted(numbers):
         if runs and number == runs[-1][1] + 1:
             runs[-1][1] = number
         else:
             runs.append([number, number])
-    return ",".join(f"{a}" if a == b else f"{a}-{b}" for a, b in runs) or None
+    texts = (f"{a}-{b}" if b > a + 1 else ",".join(map(str, range(a, b + 1))) for a, b in runs)
+    return ",".join(texts) or None
 
 
 def completed(job: Object, pods: Iterable[Object]) -> set[int]:

@@ -85,7 +85,8 @@ def test_next_leaves_out_a_time_that_the_change_of_clocks_skips() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "numbers"), [("0,2-4,7", {0, 2, 3, 4, 7}), ("", set()), ("5", {5})]
+    ("text", "numbers"),
+    [("0,2-4,7", {0, 2, 3, 4, 7}), ("0,1,3-5", {0, 1, 3, 4, 5}), ("", set()), ("5", {5})],
 )
 def test_indexes_are_read_and_written(text: str, numbers: set[int]) -> None:
     assert indexes.read(text) == numbers
