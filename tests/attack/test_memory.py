@@ -21,6 +21,7 @@ import yaml
 
 from labsandbox import bounds
 from labsandbox.client.resources import PODS as POD_KIND
+from tests.processes import words_of
 from tests.sandbox.cluster import Cluster, pod
 from tests.sandbox.conftest import ApiServer
 from tests.sandbox.platform.program import (
@@ -84,7 +85,7 @@ def ask(state: Path, method: str, path: str, body: Any = None) -> tuple[int, Any
 def apiserver(platform: psutil.Process) -> psutil.Process | None:
     for child in platform.children():
         with contextlib.suppress(psutil.Error):
-            if "labsandbox.apiserver" in child.cmdline():
+            if "labsandbox.apiserver" in words_of(child):
                 return child
     return None
 
@@ -120,7 +121,7 @@ def restarts(state: Path, name: str) -> int:
 
 def keeper(state: Path) -> int:
     """Return the process id of the only keeper, or 0."""
-    found = [p.pid for p in family(state) if any("node.keeper" in word for word in p.cmdline())]
+    found = [p.pid for p in family(state) if any("node.keeper" in word for word in words_of(p))]
     return found[0] if len(found) == 1 else 0
 
 

@@ -16,6 +16,7 @@ from labsandbox.client import Client
 from labsandbox.client.resources import CONFIGMAPS, NODES, PODS
 from tests.attack.arena import LEARNER, TENANTS, Arena, Count, Tenant
 from tests.attack.doors import pod
+from tests.processes import environment_of, words_of
 from tests.sandbox.platform.program import family, until
 
 INTRUDER = Path(__file__).with_name("intruder.py")
@@ -84,7 +85,7 @@ def neighbour(arena: Arena, attacker: Tenant) -> tuple[Tenant, str, int, str]:
         return [
             p.pid
             for p in psutil.process_iter(["cmdline"])
-            if p.info["cmdline"] == words and uid in p.environ().get("POD_ROOT", "")
+            if p.info["cmdline"] == words and uid in environment_of(p).get("POD_ROOT", "")
         ]
 
     until("the neighbour's program to run, its file left", lambda: find() and opened.exists())
@@ -122,7 +123,7 @@ def plan_for(arena: Arena, user: str, seed: int, bystander: int, visits: int) ->
     attacker = arena.tenants[user]
     targets = arena.targets(attacker)
     other, name, program, opened = neighbour(arena, attacker)
-    parts = [one for one in family(arena.state) if "labsandbox" in " ".join(one.cmdline())]
+    parts = [one for one in family(arena.state) if "labsandbox" in " ".join(words_of(one))]
     ours = [process.pid for process in parts]
     assert len(ours) >= 3, "platform, API server, keeper"
     return {

@@ -24,6 +24,7 @@ from tests import classroom_folder
 from tests.classroom.pupils import keep, progress, twelve
 from tests.hub.person import Person
 from tests.hub.running import Hub, until
+from tests.processes import words_of
 
 pytestmark = [pytest.mark.sandbox, pytest.mark.timeout(200)]
 
@@ -91,7 +92,7 @@ def service(hub: Hub) -> psutil.Process:
     return next(
         process
         for process in hub.processes("hub")
-        if process.cmdline()[1:3] == ["-m", "labclass.attendance"]
+        if words_of(process)[1:3] == ["-m", "labclass.attendance"]
     )
 
 

@@ -13,6 +13,7 @@ from labclass import leftovers
 from tests.classroom.class_ import family, labs_class, said, settings, sheet, start, until
 from tests.classroom_folder import free_port
 from tests.hub.person import Person
+from tests.processes import environment_of
 
 pytestmark = [pytest.mark.sandbox, pytest.mark.timeout(280)]
 
@@ -69,9 +70,9 @@ def note_progress(folder: Path) -> None:
     place = settings(folder, "student1")
     assert place["EZMERAL_USER"] == "student1"
     homes = [
-        one.environ()["LABS_HOME"]
-        for one in leftovers.marked("server", folder)
-        if "LABS_HOME" in one.environ()
+        environment["LABS_HOME"]
+        for environment in map(environment_of, leftovers.marked("server", folder))
+        if "LABS_HOME" in environment
     ]
     home = Path(homes[0])
     home.mkdir(parents=True, exist_ok=True)

@@ -19,6 +19,7 @@ import requests
 from labclass import leftovers
 from tests.classroom_folder import password
 from tests.hub.person import Person
+from tests.processes import environment_of, words_of
 
 T = TypeVar("T")
 ROOT = Path(__file__).resolve().parents[2]
@@ -105,16 +106,15 @@ class Hub:
 
     def proxy(self) -> psutil.Process:
         """Return the proxy's process."""
-        return next(p for p in self.processes("hub") if "labclass.proxy" in p.cmdline())
+        return next(p for p in self.processes("hub") if "labclass.proxy" in words_of(p))
 
     def server(self, name: str) -> psutil.Process:
         """Return the process of a learner's Jupyter server, not its warden."""
         return next(
             process
             for process in self.processes()
-            if f"JUPYTERHUB_USER={name}".encode()
-            in Path(f"/proc/{process.pid}/environ").read_bytes().split(b"\0")
-            and process.cmdline()[1:3] == ["-m", "jupyterhub.singleuser"]
+            if environment_of(process).get("JUPYTERHUB_USER") == name
+            and words_of(process)[1:3] == ["-m", "jupyterhub.singleuser"]
         )
 
     def close(self) -> None:

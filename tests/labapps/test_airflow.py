@@ -19,6 +19,7 @@ from labapps.member.configmeta import Configmeta
 from labapps.member.place import Place
 from tests.labapps.orchestrator import PYTHON, needs_airflow
 from tests.labapps.pods import TOKEN, Cluster, Pod, call, encode, eventually, running
+from tests.processes import words_of
 
 CANARY = "a-canary-password"
 DAG = """
@@ -218,7 +219,7 @@ def test_everything_listens_on_the_pods_address_only(cluster: Cluster) -> None:
 def test_killed_scheduler_starts_again_and_a_run_ends_well(cluster: Cluster, api: Api) -> None:
     def scheduler() -> psutil.Process | None:
         parent = family(cluster)[0]
-        named = [one for one in parent.children() if "scheduler" in " ".join(one.cmdline())]
+        named = [one for one in parent.children() if "scheduler" in " ".join(words_of(one))]
         return named[0] if named else None
 
     old = scheduler()

@@ -16,6 +16,7 @@ import pytest
 from labrunner.environments import find
 from tests.labapps.pods import ROOT, TOKEN, eventually
 from tests.labapps.test_registered import NAMES, NUMBERS, ROWS, House, opened
+from tests.processes import words_of
 
 pytestmark = [pytest.mark.sandbox, pytest.mark.timeout(900)]
 CODE = {"model-uri": f"models:/wine/{NUMBERS['code']}", "name": "acid", "model-version": "1"}
@@ -43,7 +44,7 @@ def programs(house: House) -> list[psutil.Process]:
     (pod,) = house.engine.pods["RESTServer"]
     assert pod.process is not None
     below = psutil.Process(pod.process.pid).children(recursive=True)
-    return [one for one in below if any(word.endswith("pyfunc.py") for word in one.cmdline())]
+    return [one for one in below if any(word.endswith("pyfunc.py") for word in words_of(one))]
 
 
 def ask(house: House, row: dict[str, Any]) -> tuple[int, Any]:

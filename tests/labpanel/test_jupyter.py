@@ -20,6 +20,7 @@ import pytest
 from labhelpers.deadline import wait
 from labpanel import facts
 from tests.labpanel.seat import PATIENCE, Seat
+from tests.processes import words_of
 from tests.terminal import program
 
 pytestmark = pytest.mark.labs
@@ -63,7 +64,7 @@ def test_kernel_waits_for_the_sandbox_and_ends_with_sigterm(seat: Seat) -> None:
         with contextlib.closing(_asking(opened.address, "/api/kernels")) as asking:
             (seat.folder / "go").touch()
             assert b"201" in asking.recv(100).split(b"\r\n")[0]
-        [kernel] = [p for p in seat.processes() if "ipykernel_launcher" in p.cmdline()]
+        [kernel] = [p for p in seat.processes() if "ipykernel_launcher" in words_of(p)]
         assert kernel.environ()["EZMERAL_URL"] == "https://127.0.0.1:9"
         assert opened.ask("/labs/state")["platform"]["status"] == "trouble"
         assert opened.end(signal.SIGTERM) == 128 + signal.SIGTERM

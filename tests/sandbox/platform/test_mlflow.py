@@ -17,6 +17,7 @@ from kubernetes import client, config
 from labrunner.environments import find
 from labsandbox.node import processes
 from labsandbox.node.agent import mark_of
+from tests.processes import words_of
 from tests.repo.tree import ROOT
 from tests.sandbox.platform.program import until
 
@@ -78,7 +79,7 @@ def servers(state: Path) -> list[psutil.Process]:
     for pid in processes.find_node(mark_of(state)):
         try:
             process = psutil.Process(pid)
-            if "labapps.mlflow" in process.cmdline():
+            if "labapps.mlflow" in words_of(process):
                 found.append(process)
         except psutil.Error:
             continue

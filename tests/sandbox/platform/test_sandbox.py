@@ -14,6 +14,7 @@ import requests
 
 from labsandbox.node import processes
 from labsandbox.node.agent import mark_of
+from tests.processes import words_of
 from tests.sandbox.platform.program import (
     ROOT,
     end,
@@ -128,7 +129,7 @@ def test_two_ups_at_once_end_with_one_platform(tmp_path: Path) -> None:
     try:
         said = [process.communicate(timeout=150)[0] for process in both]
         assert [process.returncode for process in both] == [0, 0], said
-        platforms = [p for p in family(folder) if "labsandbox.platform" in p.cmdline()]
+        platforms = [p for p in family(folder) if "labsandbox.platform" in words_of(p)]
         assert len(platforms) == 1
     finally:
         labsandbox("down", "--state", str(folder))
