@@ -377,7 +377,7 @@ check(
         f"Look at the version that serves: it must be {version['linear']}.",
         "Usually the alias still names the boosted version: `served(http, address)` in a cell shows "
         "what the engine serves and its last error.",
-        "Type `promote('linear')` in a cell and run it, then this one.",
+        "Run the cell that begins `began = promote` again, then this one.",
     ],
 )
 
