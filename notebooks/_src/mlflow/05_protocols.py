@@ -461,7 +461,7 @@ check(
         "Look at the three bars: only one of them is clearly above zero.",
         "Usually the two worlds are the same file: `worlds['biased'].equals(people)` in a cell must be "
         "false.",
-        "Run the cells that begin `labs = Path` and `def gap(` again, then this one.",
+        "Run the cells that begin `labs = Path`, `def gap(` and `for world, value` again, then this one.",
     ],
 )
 
