@@ -84,9 +84,8 @@ def ask(state: Path, method: str, path: str, body: Any = None) -> tuple[int, Any
 
 def apiserver(platform: psutil.Process) -> psutil.Process | None:
     for child in platform.children():
-        with contextlib.suppress(psutil.Error):
-            if "labsandbox.apiserver" in words_of(child):
-                return child
+        if "labsandbox.apiserver" in words_of(child):
+            return child
     return None
 
 

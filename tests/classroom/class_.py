@@ -14,6 +14,7 @@ import psutil
 import requests
 
 from labrunner import sandbox
+from tests.processes import words_of
 from tests.repo.tree import ROOT
 
 PROGRAM = str(Path(sys.executable).with_name("labs"))
@@ -93,13 +94,5 @@ def until(phrase: str, condition: Callable[[], object], seconds: float = 90) -> 
 
 def family(folder: Path) -> list[str]:
     """Return the command of every living process that names the class folder."""
-    found = []
-    for process in psutil.process_iter():
-        try:
-            words = " ".join(process.cmdline())
-            alive = process.status() != psutil.STATUS_ZOMBIE
-        except psutil.Error:
-            continue
-        if alive and str(folder) in words:
-            found.append(words)
-    return found
+    commands = (" ".join(words_of(process)) for process in psutil.process_iter())
+    return [command for command in commands if str(folder) in command]

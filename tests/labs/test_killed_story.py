@@ -24,6 +24,7 @@ from tests.labapps.pods import eventually
 from tests.labs.after.mlops import MONTH, Air, project, read, rows_of
 from tests.labs.platform import Platform
 from tests.labs.prepared import passed_before
+from tests.processes import words_of
 from tests.sandbox.platform.program import labsandbox
 
 pytestmark = [pytest.mark.labs, pytest.mark.nightly, pytest.mark.timeout(5400)]
@@ -32,6 +33,7 @@ DAG = """
 from datetime import timedelta
 from airflow.sdk import dag
 from labapps.airflow.provider.operator import RunJobOperator
+from tests.processes import words_of
 
 
 def job(name, **more):
@@ -131,9 +133,7 @@ def worker(platform: Platform) -> psutil.Process:
 
 def command_of(process: psutil.Process) -> str:
     """Return the command line of a process; none when it has ended meanwhile."""
-    with contextlib.suppress(psutil.NoSuchProcess):
-        return " ".join(process.cmdline())
-    return ""
+    return " ".join(words_of(process))
 
 
 def pod_of_a_job(platform: Platform) -> psutil.Process:

@@ -13,6 +13,8 @@ from pathlib import Path
 import psutil
 import requests
 
+from tests.processes import words_of
+
 ROOT = Path(__file__).resolve().parents[3]
 
 
@@ -38,16 +40,8 @@ def environment(state: Path) -> dict[str, str]:
 
 def family(state: Path) -> list[psutil.Process]:
     """Return every living process that names the state folder."""
-    found = []
-    for process in psutil.process_iter():
-        try:
-            words = process.cmdline()
-            alive = process.status() != psutil.STATUS_ZOMBIE
-        except psutil.Error:
-            continue
-        if alive and any(str(state) in word for word in words):
-            found.append(process)
-    return found
+    named = str(state)
+    return [one for one in psutil.process_iter() if any(named in word for word in words_of(one))]
 
 
 def until(phrase: str, condition: Callable[[], object], seconds: float = 90) -> None:
