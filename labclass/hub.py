@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from labclass import accounts, certificate, collection, isolation, leftovers
+from labclass import accounts, certificate, collection, isolation, leftovers, share
 from labclass.accounts import Person
 from labclass.certificate import Tls
 from labclass.leftovers import sweep
@@ -55,7 +55,8 @@ class Room:
     def notes(self) -> list[str]:
         """Return what the instructor should read before learners come."""
         weak = isolation.weakness() if self.is_confined else isolation.OPEN
-        return [note for note in (weak, self.tls.advice if self.tls else "") if note]
+        bounds = share.explain(share.most_memory(len(self.learners)))
+        return [note for note in (weak, bounds, self.tls.advice if self.tls else "") if note]
 
     @property
     def state(self) -> Path:

@@ -23,7 +23,7 @@ import psutil
 import requests
 from rich.console import Console
 
-from labclass import leftovers, place, prepare, roster
+from labclass import leftovers, place, prepare, roster, share
 from labclass.prepare import ClassOptions, Prepared
 from labclass.roster import Folder
 from labhelpers.deadline import WaitTimeout, wait
@@ -271,7 +271,8 @@ def _tell(
 ) -> None:
     names = prepared.students
     some = ", ".join(names) if len(names) < 4 else f"{names[0]} … {names[-1]}"
-    for note in prepared.notes:
+    bounds = [share.explain(share.most_memory(len(names)))] if url else []
+    for note in [*prepared.notes, *bounds]:
         console.print(f"Note: {note}")
     what = "is open" if url else "is prepared"
     many = "1 learner" if len(names) == 1 else f"{len(names)} learners"

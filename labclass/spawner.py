@@ -36,6 +36,9 @@ class LearnerSpawner(LocalProcessSpawner):  # type: ignore[misc]
     )
     is_confined = Bool(True, help="Whether Landlock keeps learners apart.").tag(config=True)
     heap_mb = Integer(1024, help="Java's heap for a learner's Spark, in MB.").tag(config=True)
+    memory = Integer(4 * 10**9, help="The most bytes a learner's programs may hold.").tag(
+        config=True
+    )
     attendance_url = Unicode(help="Where a server reports its learner's progress.").tag(config=True)
 
     @default("env_keep")
@@ -46,6 +49,11 @@ class LearnerSpawner(LocalProcessSpawner):  # type: ignore[misc]
     def home(self) -> Path:
         """Return the learner's home."""
         return Path(self.folder) / "homes" / str(self.user.name)
+
+    @property
+    def notice(self) -> Path:
+        """Return the file that tells the learner what of theirs was ended."""
+        return Path(self.folder) / "notices" / f"{self.user.name}.txt"
 
     def settings(self) -> dict[str, str]:
         """Read the learner's platform settings, which hold no password."""
@@ -83,6 +91,7 @@ class LearnerSpawner(LocalProcessSpawner):  # type: ignore[misc]
             "LABS_FOLDER": str(home / "labs"),
             "LABS_COLLECTION": self.collection,
             "LABS_ATTENDANCE_URL": self.attendance_url,
+            "LABS_NOTICE": str(self.notice),
             **leftovers.mark("server", Path(self.folder)),
         }
         heap = {"SPARK_CONF_spark_driver_memory": f"{self.heap_mb}m"}
@@ -90,10 +99,11 @@ class LearnerSpawner(LocalProcessSpawner):  # type: ignore[misc]
 
     def command_line(self) -> list[str]:
         """Return the whole command: warden, confinement, entry, server."""
-        words = [sys.executable, "-m", "labclass.warden", "--"]
+        words = [sys.executable, "-m", "labclass.warden", f"--memory={self.memory}"]
+        words += [f"--notice={self.notice}", "--"]
         if self.is_confined:
             folder, settings = Path(self.folder), self.settings()
-            extra = [cache()]
+            extra = [cache(), self.notice]
             if self.collection.startswith("file://"):
                 extra.append(Path(self.collection.removeprefix("file://")))
             read = isolation.readable(folder, settings, extra)
@@ -113,6 +123,8 @@ class LearnerSpawner(LocalProcessSpawner):  # type: ignore[misc]
         self.home.mkdir(mode=0o700, parents=True, exist_ok=True)
         log = Path(self.folder) / "hub" / "servers" / f"{self.user.name}.log"
         log.parent.mkdir(mode=0o700, exist_ok=True)
+        self.notice.parent.mkdir(mode=0o700, exist_ok=True)
+        self.notice.write_text("", "utf-8")
         await self._publish()
         words, env = self.command_line(), self.get_env()
         with open(log, "w", opener=lambda name, flags: os.open(name, flags, 0o600)) as out:

@@ -24,6 +24,7 @@ from labrunner.errors import BadCurriculum
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 _STATUS_SECONDS = 20.0
+_NEWS_SECONDS = 600.0
 
 
 @dataclass
@@ -75,6 +76,7 @@ class Facts:
             "next": following,
             "glossary": await asyncio.to_thread(glossary_below, self.root),
             "platform": await self._platform(),
+            "notice": await asyncio.to_thread(notice),
         }
 
     async def _platform(self) -> dict[str, Any]:
@@ -178,6 +180,16 @@ def told(
         "has_news": has_news,
         "workshop": workshop,
     }
+
+
+def notice() -> str:
+    """Return what a class's host had to end of this learner's, within the last ten minutes."""
+    file = Path(os.environ.get("LABS_NOTICE", ""))
+    try:
+        is_news = time.time() - file.stat().st_mtime < _NEWS_SECONDS
+        return file.read_text("utf-8").strip() if is_news else ""
+    except OSError:
+        return ""
 
 
 def is_own_sandbox() -> bool:

@@ -11,7 +11,7 @@ import os
 import signal
 import sys
 
-from labclass import hub
+from labclass import hub, share
 from labclass.accounts import ClassAuthenticator
 from labclass.spawner import LearnerSpawner, fair_heap
 from labrunner.errors import LabError
@@ -66,6 +66,7 @@ c.LearnerSpawner.cmd = [sys.executable, "-m", "jupyterhub.singleuser"]
 c.LearnerSpawner.notebook_dir = str(room.folder / "homes" / "{username}" / "labs")
 c.LearnerSpawner.default_url = "/lab/tree/notebooks/00_start_here.ipynb"
 c.LearnerSpawner.heap_mb = fair_heap(len(room.learners))
+c.LearnerSpawner.memory = share.most_memory(len(room.learners))
 c.LearnerSpawner.start_timeout = 120
 c.LearnerSpawner.http_timeout = 120
 c.LearnerSpawner.poll_interval = 5

@@ -116,6 +116,7 @@ function draw(state, options) {
   return [
     h(`h${options.heading}`, {}, 'Labs'),
     h('p', { class: 'labs-soft' }, `${done} of ${state.labs.length} done`),
+    state.notice ? h('p', { class: 'labs-card labs-is-trouble' }, state.notice) : null,
     platformCard(state.platform, options),
     // By its address JupyterLab opens a page's text, not the page, so this link is for its inside.
     ...(state.glossary && options.open ? [h('p', { class: 'labs-soft' },
@@ -127,13 +128,14 @@ function draw(state, options) {
       h('ol', { class: 'labs-list', 'aria-label': title || 'Labs, in order' },
         ...labs.map(lab => labRow(lab, lab.id === state.next, options))),
     ].filter(Boolean)),
-  ];
+  ].filter(Boolean);
 }
 
 // What a screen reader is told: the changes, in words, and nothing when there are none.
 function changes(before, after) {
   const said = [];
   if (before.platform.words !== after.platform.words) said.push(after.platform.words);
+  if (after.notice && before.notice !== after.notice) said.push(after.notice);
   const known = new Map(before.labs.map(lab => [lab.id, lab]));
   for (const lab of after.labs) {
     const old = known.get(lab.id);

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 import pytest
 from cryptography import x509
 
-from labclass import certificate, hub, isolation
+from labclass import certificate, hub, isolation, share
 from labclass.hub import HubRefused, open_class
 from labclass.isolation import NoIsolation
 from labclass.spawner import LearnerSpawner
@@ -160,12 +160,14 @@ def test_kernel_without_landlock_is_refused_unless_accepted(
 def test_what_is_weaker_here_is_said_to_the_instructor(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert opened(folder).notes == []
+    monkeypatch.setattr(isolation, "version", lambda: isolation.SIGNALS)
+    (bounds,) = opened(folder).notes
+    assert f"{share.most_memory(2) / 1e9:.1f} GB" in bounds
     os.close(hub._held.pop())
     monkeypatch.setattr(isolation, "version", lambda: 4)
     assert "version 4; from 6 on (Linux 6.12)" in opened(folder).notes[0]
     os.close(hub._held.pop())
-    assert opened(folder, **{isolation.ACCEPT: "accepted"}).notes == [isolation.OPEN]
+    assert opened(folder, **{isolation.ACCEPT: "accepted"}).notes == [isolation.OPEN, bounds]
 
 
 @pytest.mark.parametrize("is_confined", [True, False])

@@ -6,6 +6,7 @@ import pytest
 
 from labclass import isolation
 from tests.hub.person import Person
+from tests.hub.running import Hub
 
 pytestmark = [
     pytest.mark.labs,
@@ -30,3 +31,24 @@ def test_jupyterlab_of_a_learner_has_the_panel(first: Person) -> None:
     entry = first.get("lab/extensions/house-on-the-lake/static/remoteEntry.js")
     assert entry.status_code == 200
     assert "_JUPYTERLAB" in entry.text
+
+
+def test_learner_alone_is_told_what_of_theirs_was_ended(
+    hub: Hub, first: Person, second: Person
+) -> None:
+    words = "Expected at most 2.00 GB of memory, found 2.31 GB: ended python"
+    (hub.folder / "notices" / "student1.txt").write_text(words)
+    told = [person.get("labs/state").json()["notice"] for person in (first, second)]
+    assert told == [words, ""]
+    kernel = second.kernel()
+    try:
+        said = kernel.run(
+            "import os, pathlib\nmine = pathlib.Path(os.environ['LABS_NOTICE'])\n"
+            "for file in (mine, mine.with_name('student1.txt')):\n"
+            "    try:\n        print(repr(file.read_text()))\n"
+            "    except PermissionError:\n        print('shut')\n"
+            "try:\n    mine.write_text('x')\nexcept OSError:\n    print('not mine to write')\n"
+        )
+    finally:
+        kernel.close()
+    assert said.split("\n")[:3] == ["''", "shut", "not mine to write"]

@@ -59,7 +59,7 @@ LOGISTICS: dict[str, dict[str, str]] = {
         "One refuel stop as an example finds the other one of the day": (
             'day.sort_values("iot_signal_1").to_parquet(home / "day.parquet")'
         ),
-        "The nearest pair is the one that shared a road": 'note(pair=["0x1", "0x2"])',
+        "The pair nearer than 2 is the one that shared a road": 'note(pairs=[["0x1", "0x2"]])',
         "The motif lives in signals 1 and 3": "note(dimensions=[2])",
         "The table has one row for each device, and the patterns of nearly all of them are right": (
             'spark.sql("DELETE FROM ice.fleet.profiles")'

@@ -206,7 +206,7 @@ def test_fleet_of_one_lorry_is_a_fleet(tmp_path: Path) -> None:
     ("devices", "seed", "threads", "cores"),
     [
         pytest.param(70, 101, "8", 0, id="100,800 rows, eight threads asked for"),
-        pytest.param(30, 102, "", 1, id="one core"),
+        pytest.param(30, 102, "", 1, id="one core, a fleet too small for its pair"),
     ],
 )
 def test_maps_states_and_patterns_pass_on_another_fleet(
