@@ -118,7 +118,7 @@ LOGISTICS: dict[str, dict[str, str]] = {
             "customers.stop()\ncustomers = Crowd(customer, callers)"
         ),
         "The new build answers all calls, the old pods have stopped, and no call failed": (
-            'deploy(before["build_id"])'
+            'deploy(next(one["build_id"] for one in deployments() if one["crn"] == answers[0][1]))'
         ),
         "The deployment with the wrong setting failed, and the one before it keeps serving": (
             'deploy(newer, environment={"SCALE": "1.5"})'
