@@ -53,6 +53,10 @@ def hold_class(
     prepare_only: Annotated[
         bool, typer.Option("--prepare-only", help="Make accounts and cards, open no hub.")
     ] = False,
+    on_demand: Annotated[
+        bool,
+        typer.Option("--on-demand", help="Start a learner's server when they come, not before."),
+    ] = False,
     keep: Annotated[
         bool, typer.Option("--keep", help="Leave hub and platform running at the end.")
     ] = False,
@@ -81,7 +85,9 @@ def hold_class(
         known = read_facts(place).get("hub", {})
         hub = address_of(known, bind, port, address, certificate, key)
         _check_tenants(tenants)
-        options = ClassOptions(students, tenants, prefix, instructor, hub, workshop, practice)
+        options = ClassOptions(
+            students, tenants, prefix, instructor, hub, workshop, practice, on_demand
+        )
         act = running.prepare_only if prepare_only else running.hold
         try:
             act(place, options, platform, root, console, keep=keep)

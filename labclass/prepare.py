@@ -33,6 +33,7 @@ class ClassOptions:
     hub: Mapping[str, Any] | None = None
     workshop: str | None = None  # all of labs.toml when absent
     practice: bool | None = None  # whether the panel opens practice copies; as before when absent
+    on_demand: bool = False  # whether a server waits for its learner
 
 
 @dataclass(frozen=True)

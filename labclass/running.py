@@ -8,6 +8,7 @@ and the next call in the same folder takes them over.
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import signal
 import socket
@@ -16,6 +17,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from threading import Event, Thread
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -23,7 +25,7 @@ import psutil
 import requests
 from rich.console import Console
 
-from labclass import leftovers, place, prepare, roster, share
+from labclass import early, leftovers, place, prepare, roster, share
 from labclass.prepare import ClassOptions, Prepared
 from labclass.roster import Folder
 from labhelpers.deadline import WaitTimeout, wait
@@ -70,7 +72,8 @@ def hold(
             process = start_hub(folder, root)
             await_hub(process, folder, dict(options.hub or {}))
             _tell(console, folder, prepared, settings, str((options.hub or {})["url"]))
-            with contextlib.suppress(KeyboardInterrupt):
+            names = [] if options.on_demand else prepared.students
+            with contextlib.suppress(KeyboardInterrupt), _in_advance(folder, names, console):
                 _watch(process, folder, settings, console)
             is_left = keep
         finally:
@@ -218,6 +221,28 @@ def _last_words(folder: Folder, found: str) -> str:
     lines = [line for line in log.read_text("utf-8", "replace").splitlines() if line.strip()]
     said = lines[-1] if lines else "nothing was said"
     return f"Expected the hub to run, found: {found}. {said} All its words are in {log}."
+
+
+@contextlib.contextmanager
+def _in_advance(folder: Folder, names: list[str], console: Console) -> Iterator[None]:
+    """Start the learners' servers meanwhile."""
+    port = json.loads((folder.hub / "ports.json").read_text("utf-8"))["hub"]
+    api, token = f"http://127.0.0.1:{port}/hub/api", (folder.hub / early.TOKEN).read_text("utf-8")
+    is_over = Event()
+
+    def work() -> None:
+        count, why = early.start_servers(api, token, names, is_over, early.free_memory)
+        if names and not is_over.is_set():
+            rest = f"; the others start when their learners come: {why}" if why else ""
+            console.print(f"Servers that are ready: {count} of {len(names)}{rest}.")
+
+    worker = Thread(target=work, daemon=True)
+    worker.start()
+    try:
+        yield
+    finally:
+        is_over.set()
+        worker.join(_HUB_SECONDS)
 
 
 def end_hub(folder: Folder) -> bool:

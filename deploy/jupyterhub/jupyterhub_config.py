@@ -11,7 +11,7 @@ import os
 import signal
 import sys
 
-from labclass import hub, share
+from labclass import early, hub, share
 from labclass.accounts import ClassAuthenticator
 from labclass.spawner import LearnerSpawner, fair_heap
 from labrunner.errors import LabError
@@ -80,6 +80,7 @@ c.JupyterHub.services = [
         "command": room.service("jupyterhub_idle_culler", f"--timeout={idle_seconds}"),
         "environment": room.mark,
     },
+    {"name": "early", "api_token": room.secret(early.TOKEN)},  # `labs class` itself
 ]
 c.JupyterHub.load_groups = {"instructors": {"users": room.instructors}}
 c.JupyterHub.load_roles = [
@@ -93,6 +94,7 @@ c.JupyterHub.load_roles = [
         "scopes": ["admin-ui", "admin:users", "admin:servers", "list:services", "access:services"],
         "groups": ["instructors"],
     },
+    {"name": "early", "scopes": ["servers", "read:servers"], "services": ["early"]},
     {"name": "user", "scopes": ["self", "access:services!service=attendance"]},
 ]
 if importlib.util.find_spec("labclass.attendance"):
