@@ -64,6 +64,8 @@ def steps(image: dict[str, Any]) -> list[list[str]]:
         lock = f"environments/{name}.lock"
         found += [["python", "-m", "venv", str(folder)]]
         found += [[*pip, "--require-hashes", "-r", lock]]
+        if starts := image.get("starts", []):
+            found += [[str(folder / "bin" / "python"), "labapps/slim.py", *starts]]
     return found
 
 

@@ -1,9 +1,10 @@
 """Take out of an image's packages what runs nowhere in it.
 
-`python build/slim.py` runs inside the build, after the packages are installed and before Spark's
-classes are recorded. It removes the packages' own tests, sources of compiled code, a second copy
-of the Kubernetes client, the schemas of other Kubernetes versions, programs for other machines
-inside jars, the symbol tables of large libraries, and compiled modules that nothing starts with.
+`python build/slim.py [IMPORT …]` runs inside the build, after the packages are installed and before
+Spark's classes are recorded; the names are what programs import as they start, if not `STARTED`. It
+removes the packages' own tests, sources of compiled code, a second copy of the Kubernetes client,
+the schemas of other Kubernetes versions, programs for other machines inside jars, the symbol tables
+of large libraries, and compiled modules that nothing starts with.
 Standard library only; `strip` comes from Debian's binutils, and without it the libraries stay as
 they are.
 """
@@ -17,7 +18,7 @@ import subprocess
 import sys
 import sysconfig
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 __all__ = ["is_foreign", "main", "slim"]
@@ -29,6 +30,7 @@ UNUSED = (
     "jupyterlab/galata",  # JupyterLab's browser tests
     "pyspark/jars/connect-repl",  # the Scala shell of Spark Connect
 )
+UNUSED_OF_TENSORFLOW = ("clang", "tensorflow/include")  # to compile operations in C++
 UNUSED_FILES = (
     "babel/locale-data/*.dat",  # but KEPT: JupyterLab asks for names of its language packs alone
     "onnxruntime/capi/libonnxruntime.so.*",  # for programs in C; Python's module has its own
@@ -62,7 +64,7 @@ LARGE = 1_000_000  # bytes; a smaller library is not worth the program
 
 def slim(site: Path) -> None:
     """Remove from a site-packages folder what no image runs."""
-    for name in UNUSED:
+    for name in (*UNUSED, *UNUSED_OF_TENSORFLOW):
         shutil.rmtree(site / name, ignore_errors=True)
     for folder in sorted(site.glob("**/")):
         if folder.name in TESTS and folder.is_dir():
@@ -149,20 +151,20 @@ def loads(library: Path) -> bool:
     return subprocess.run(command, capture_output=True).returncode == 0
 
 
-def start_once() -> None:
+def start_once(names: Sequence[str]) -> None:
     """Import what programs import as they start: Python keeps it compiled."""
-    code = f"import {', '.join(STARTED)}"
+    code = f"import {', '.join(names)}"
     done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], check=False)
     if done.returncode:
         sys.exit("Expected to import after slimming what programs start with; see above.")
 
 
-def main() -> None:
+def main(names: Sequence[str]) -> None:
     """Slim this Python's packages and say what that gave."""
     site = Path(sysconfig.get_path("purelib"))
     before = size(site)
     slim(site)
-    start_once()
+    start_once(names or STARTED)
     print(f"{site}: {before / 1e6:.0f} MB became {size(site) / 1e6:.0f} MB")
 
 
@@ -172,4 +174,4 @@ def size(folder: Path) -> int:
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

@@ -111,6 +111,13 @@ def test_container_of_a_named_environment_installs_its_lock_and_runs_in_it() -> 
     assert "COPY environments environments" in joined()
 
 
+@pytest.mark.parametrize("name", ["h2o", "tensorflow"])
+def test_environment_of_a_model_is_slim_and_compiled_for_its_process(name: str) -> None:
+    *_, last = image.steps(entry(f"deployment-engine-{name}"))
+    assert last[:2] == [f"/opt/environments/{name}/bin/python", "labapps/slim.py"]
+    assert {name, "mlflow.pyfunc", f"mlflow.{name}"} == set(last[2:])
+
+
 def test_container_that_installs_haproxy_chooses_it() -> None:
     for app in APPS:
         installs = "haproxy" in entry(app).get("debian", [])

@@ -17,7 +17,8 @@ pytestmark = pytest.mark.fast
 AWAY = (
     "pandas/tests/test_x.py", "numpy/_core/include/a.h", "kubernetes/aio/client.py",
     "jupyterlab/galata/a.ts", "pandas/__pycache__/a.pyc", "babel/locale-data/sw.dat",
-    "pyarrow/libarrow_flight.so.1", "kubernetes_validate/kubernetes-json-schema/v1.31.0-local/a",
+    "tensorflow/include/c.inc", "clang/cindex.py", "pyarrow/libarrow_flight.so.1",
+    "kubernetes_validate/kubernetes-json-schema/v1.31.0-local/a",
 )  # fmt: skip
 STAYS = (
     "pandas/a.py", "numpy/testing/__init__.py", "kubernetes/client/a.py", "pyarrow/libarrow.so.1",
