@@ -89,6 +89,14 @@ function platformCard(platform, options) {
       : null);
 }
 
+// What a class's host had to end of this learner's, and what to do now.
+const noticeCard = (notice, options) =>
+  h('section', { class: 'labs-card labs-is-trouble', 'aria-label': 'Notice' },
+    h(`h${options.heading + 1}`, {}, sign('!', 'failing'), h('span', {}, 'A program was ended')),
+    h('p', {}, notice),
+    h('p', {}, 'Was it a kernel? It is there again, and empty: run the notebook from the top with less ',
+      'data, and shut down the kernels that you no longer use (the square on the left).'));
+
 // The labs by workshop, in order; those before the first workshop belong to all of them.
 function workshops(labs) {
   const found = [];
@@ -116,7 +124,7 @@ function draw(state, options) {
   return [
     h(`h${options.heading}`, {}, 'Labs'),
     h('p', { class: 'labs-soft' }, `${done} of ${state.labs.length} done`),
-    state.notice ? h('p', { class: 'labs-card labs-is-trouble' }, state.notice) : null,
+    state.notice ? noticeCard(state.notice, options) : null,
     platformCard(state.platform, options),
     // By its address JupyterLab opens a page's text, not the page, so this link is for its inside.
     ...(state.glossary && options.open ? [h('p', { class: 'labs-soft' },

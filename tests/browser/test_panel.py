@@ -94,6 +94,21 @@ def test_page_says_a_new_result_without_taking_the_focus(
         kept.pop("core/06", None)
 
 
+def test_page_says_what_was_ended_and_what_to_do(panel: Page, open_workshop: Workshop) -> None:
+    file = Path(open_workshop.environment["LABS_NOTICE"])
+    words = "22:35 Expected at most 3.65 GB of memory, found 3.91 GB: ended python"
+    file.write_text(words)
+    try:
+        notice = panel.get_by_role("region", name="Notice")
+        expect(notice).to_contain_text(words, timeout=SOON)
+        expect(notice).to_contain_text("shut down the kernels that you no longer use")
+        expect(panel.locator("[aria-live=polite]")).to_contain_text("found 3.91 GB")
+        assert violations(panel) == []
+    finally:
+        file.unlink()
+    expect(notice).to_have_count(0, timeout=SOON)
+
+
 def test_page_opens_a_lab_by_keyboard(panel: Page) -> None:
     to_the_start(panel)
     panel.keyboard.press("Enter")

@@ -95,6 +95,7 @@ def _environment(folder: Path, checkout: Path, settings: dict[str, str]) -> dict
     """Return the learner's environment: the platform's settings but for the password."""
     own = {
         "PYTHONPATH": str(checkout),
+        "LABS_NOTICE": str(folder / "notice.txt"),
         "LABS_HOME": str(folder / "home"),
         "LABS_CACHE": str(cache()),  # what set-up made
         "JUPYTER_CONFIG_DIR": str(folder / "jupyter"),
