@@ -67,7 +67,8 @@ def slim(site: Path) -> None:
     for name in (*UNUSED, *UNUSED_OF_TENSORFLOW):
         shutil.rmtree(site / name, ignore_errors=True)
     for folder in sorted(site.glob("**/")):
-        if folder.name in TESTS and folder.is_dir():
+        is_api = folder.relative_to(site).parts[:1] == ("tensorflow",)  # tf.test is for its users
+        if folder.name in TESTS and folder.is_dir() and not is_api:
             shutil.rmtree(folder)
     for file in [path for path in site.rglob("*") if path.suffix in SOURCES]:
         file.unlink()

@@ -24,7 +24,7 @@ ask("PATCH", f"dags/{dag_name}", {"is_paused": True})
 ask("POST", f"dags/{dag_name}/dagRuns", {"logical_date": None, "conf": {}})
 """
 BAD_IMPORT = """
-(dags / f"{dag_name}.py").write_text("import nowhere_to_be_found\\n")
+(dags / f"{dag_name}.py").write_text("from airflow.sdk import dag\\nimport nowhere_to_be_found\\n")
 wait("the error", lambda: ask("GET", "importErrors")["total_entries"], deadline=120)
 """
 ONE_MORE_SCORE = """

@@ -70,6 +70,10 @@ def truth() -> dict:
     return data.fleet.read_truth(source)["planted"][noted()["device"]]
 
 
+def near(found: list, planted: list) -> bool:
+    return all(abs(one - other) <= 5 for one, other in zip(sorted(found), sorted(planted), strict=True))
+
+
 # %% [markdown]
 # ## 1. Put a series in order
 #
@@ -131,10 +135,6 @@ both = pd.DataFrame({"minute": np.arange(window), **{f"from minute {one}": first
 show.lines(both, "minute", list(both.columns[1:]), "The same shape twice in a day: a refuel stop")
 
 # %%
-def near(found: list, planted: list) -> bool:
-    return all(abs(one - other) <= 5 for one, other in zip(sorted(found), sorted(planted), strict=True))
-
-
 check(
     "The motif is the refuel stop, at both its minutes",
     lambda: near(noted()["motif"], truth()["motif"]),
@@ -334,7 +334,7 @@ check(
         "Look at the two numbers: all devices, or one or two fewer.",
         "Usually the table is empty, or the function does not sort: "
         "`spark.table('ice.fleet.profiles').show()` in a cell shows the rows.",
-        "Run the cells that begin `def near(` and `def patterns_of(` again, then this one.",
+        "Run the cells that begin `events = data.fleet` and `def patterns_of(` again, then this one.",
     ],
 )
 
