@@ -1,0 +1,108 @@
+"""Create and delete kdclusters for minutes: does the platform grow?
+
+    python -m benchmarks.churn [--seconds 600]
+
+One kdcluster after the other comes, is configured and goes, on a platform as `labsandbox up` starts
+it. After a minute, in which what is imported and cached once has been, the memory and the open
+files of the platform's process are noted, then every ten seconds. Compared: the medians of the
+first and of the last fifth. What a program leaks at each of a thousand clusters shows here.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import shutil
+import statistics
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import psutil
+
+from benchmarks.kubedirector import (
+    NAMESPACE,
+    command,
+    count_left,
+    create_patiently,
+    make_app,
+    make_cluster,
+    make_package,
+    serve,
+    time_creation,
+)
+from benchmarks.report import Figure, save
+from labsandbox.client import Client
+from labsandbox.client.resources import CONFIGMAPS, KDCLUSTERS, NAMESPACES
+
+WARM, EVERY = 60.0, 10.0
+MOST_MEMORY, MOST_FILES = 1.05, 2
+
+
+async def churn(state: Path, url: str, seconds: float) -> tuple[int, list[tuple[float, int]], int]:
+    """Return how many came and went, memory in MB and files over time, and what is left."""
+    platform = psutil.Process(json.loads((state / "platform.json").read_text())["pid"])
+    seen: list[tuple[float, int]] = []
+    async with Client.from_kubeconfig(state / "admin.conf") as client:
+        await client.create(NAMESPACES, {"metadata": {"name": NAMESPACE}})
+        meta = {"name": "model", "labels": {"kubedirector.hpe.com/cmType": "model"}}
+        await client.create(CONFIGMAPS, {"metadata": meta, "data": {}}, NAMESPACE)
+        await create_patiently(client, make_app(url))
+        begun, count = time.monotonic(), 0
+        due = begun + WARM
+        while (now := time.monotonic()) < begun + WARM + seconds:
+            if now >= due:
+                seen.append((platform.memory_info().rss / 1e6, platform.num_fds()))
+                due = now + EVERY
+            await time_creation(client, make_cluster(f"c{count}"))
+            await client.delete(KDCLUSTERS, f"c{count}", NAMESPACE)
+            count += 1
+        left = await count_left(client)
+    return count, seen, left
+
+
+def figures_of(count: int, seen: list[tuple[float, int]], left: int) -> list[Figure]:
+    """Compare the end with the beginning."""
+    part = max(len(seen) // 5, 1)
+    (first, last), (opened, open_now) = (
+        (
+            statistics.median(one[what] for one in seen[:part]),
+            statistics.median(one[what] for one in seen[-part:]),
+        )
+        for what in (0, 1)
+    )
+    growth, files = last / first, open_now - opened
+    against = f"{first:.1f} MB after a minute, {last:.1f} at the end"
+    return [
+        Figure("kdclusters that came and went", count, "", "", True, f"{len(seen)} looks", 1),
+        Figure("memory, end ÷ begin", growth, "x", f"<= {MOST_MEMORY}", growth <= MOST_MEMORY,
+               against, 1),
+        Figure("open files, end − begin", files, "", f"<= {MOST_FILES}", files <= MOST_FILES,
+               f"{opened:.0f}, then {open_now:.0f}", 1),
+        Figure("objects left", left, "", "none", not left, "", 1),
+    ]  # fmt: skip
+
+
+def main() -> int:
+    """Measure, print, save."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seconds", type=float, default=600)
+    asked = parser.parse_args()
+    state = Path(tempfile.mkdtemp(prefix="churn-"))
+    server = serve(make_package())
+    try:
+        command(state, "up", "--detach")
+        url = f"http://127.0.0.1:{server.server_port}/bench.tgz"
+        figures = figures_of(*asyncio.run(churn(state, url, asked.seconds)))
+    finally:
+        command(state, "down")
+        server.shutdown()
+        shutil.rmtree(state, ignore_errors=True)
+    save("churn", figures)
+    return 0 if all(figure.met for figure in figures) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
