@@ -25,6 +25,7 @@ ENVIRONMENTS = Path("/opt/environments")
 PLAIN = (
     "printf 'path-exclude=/usr/%s/*\\n' share/perl 'lib/*/perl' > /etc/dpkg/dpkg.cfg.d/without-perl"
 )
+CLEAN = ["sh", "-c", "rm -rf /var/lib/apt/lists/*"]
 NAMED = re.compile(r"\{python:([a-z0-9][a-z0-9-]*)\}")
 
 
@@ -47,16 +48,8 @@ def steps(image: dict[str, Any]) -> list[list[str]]:
     >>> steps({"debian": ["git"]})[2]
     ['apt-get', 'install', '--yes', '--no-install-recommends', 'git']
     """
-    found = []
     packages = [str(name) for name in image.get("debian", [])]
-    if packages:
-        install = ["apt-get", "install", "--yes", "--no-install-recommends", *packages]
-        found += [
-            ["sh", "-c", PLAIN],
-            ["apt-get", "update"],
-            install,
-            ["sh", "-c", "rm -rf /var/lib/apt/lists/*"],
-        ]
+    found = _apt(*packages) if packages else []
     words = [*image.get("command", []), *image.get("env", {}).values()]
     for name in dict.fromkeys(NAMED.findall(" ".join(map(str, words)))):
         folder = ENVIRONMENTS / name
@@ -65,8 +58,15 @@ def steps(image: dict[str, Any]) -> list[list[str]]:
         found += [["python", "-m", "venv", str(folder)]]
         found += [[*pip, "--require-hashes", "-r", lock]]
         if starts := image.get("starts", []):
+            found += [*_apt("binutils")[1:-1]]  # for `strip`
             found += [[str(folder / "bin" / "python"), "labapps/slim.py", *starts]]
+            found += [["apt-get", "purge", "--yes", "--auto-remove", "binutils"], CLEAN]
     return found
+
+
+def _apt(*packages: str) -> list[list[str]]:
+    install = ["apt-get", "install", "--yes", "--no-install-recommends", *packages]
+    return [["sh", "-c", PLAIN], ["apt-get", "update"], install, CLEAN]
 
 
 def program(image: dict[str, Any]) -> str:

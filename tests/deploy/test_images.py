@@ -113,7 +113,9 @@ def test_container_of_a_named_environment_installs_its_lock_and_runs_in_it() -> 
 
 @pytest.mark.parametrize("name", ["h2o", "tensorflow"])
 def test_environment_of_a_model_is_slim_and_compiled_for_its_process(name: str) -> None:
-    *_, last = image.steps(entry(f"deployment-engine-{name}"))
+    *_, update, strip, last, away, _ = image.steps(entry(f"deployment-engine-{name}"))
+    assert update == ["apt-get", "update"]
+    assert strip[-1] == away[-1] == "binutils"
     assert last[:2] == [f"/opt/environments/{name}/bin/python", "labapps/slim.py"]
     assert {name, "mlflow.pyfunc", f"mlflow.{name}"} == set(last[2:])
 
