@@ -91,6 +91,7 @@ class Person:
     def socket(self, path: str, **more: Any) -> contextlib.AbstractContextManager[ClientConnection]:
         """Return a websocket of the own server, to be used in a `with`."""
         parts = urlsplit(self.base)
+        more.setdefault("open_timeout", 120)  # a kernel starts slowly on a busy host
         url = parts._replace(scheme=parts.scheme.replace("http", "ws")).geturl()
         prepared = requests.Request("GET", f"{self.base}/{path}")
         cookie = self.http.prepare_request(prepared).headers.get("Cookie", "")
