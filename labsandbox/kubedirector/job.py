@@ -21,6 +21,7 @@ _FIRST_LOOK, _NEXT_LOOKS = 2, 15
 _PATIENCE = 30
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0
 _COMPLAINTS = (3, 30, 300)
+_KILLED = (137, 143)  # by SIGKILL, by SIGTERM
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +161,9 @@ async def _run(
     except (ApiError, aiohttp.ClientError, OSError, TimeoutError) as error:
         log.debug("exec in %s failed", task.job.pod, exc_info=True)
         raise _Interrupted(str(error) or type(error).__name__) from error
+    if result.exit_code in _KILLED and not result.stdout:
+        # Not an answer of the start script: the container was ending, or has no memory left.
+        raise _Interrupted(f"its shell was killed ({result.exit_code})")
     return result.stdout, result.stderr, result.exit_code
 
 
