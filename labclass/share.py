@@ -41,11 +41,10 @@ class Share:
         """Put this process, and what it will start, under the bounds."""
         with contextlib.suppress(OSError):  # it is among the first already
             Path("/proc/self/oom_score_adj").write_text(str(_FIRST_TO_END))
-        for folder in set(self.folders.values()):
-            (folder / "cgroup.procs").write_text("0")
-        if "memory" not in self.folders:
+        joined = {name for name, folder in self.folders.items() if _moves_into(folder)}
+        if "memory" not in joined:
             resource.setrlimit(resource.RLIMIT_DATA, (self.memory, self.memory))
-        if "cpu" not in self.folders and not has_autogroups():
+        if "cpu" not in joined and not has_autogroups():
             os.nice(_NICE)
 
     def release(self) -> None:
@@ -197,6 +196,15 @@ def _make(folder: Path, version: int, controller: str, name: str, memory: int) -
         group.rmdir()
         raise
     return group
+
+
+def _moves_into(folder: Path) -> bool:
+    """Move this process into a group, if the kernel lets."""
+    try:
+        (folder / "cgroup.procs").write_text("0")
+    except OSError:
+        return False
+    return True
 
 
 def _held(pid: int, file: str) -> int:

@@ -69,6 +69,17 @@ def test_program_that_asks_for_too_much_gets_an_error(notice: Path) -> None:
     assert not notice.read_text()
 
 
+def test_group_that_takes_no_process_is_replaced_by_a_limit(tmp_path: Path) -> None:
+    code = (
+        "import sys; from pathlib import Path; from labclass import share\n"
+        f"share.Share({MEMORY}, {{'memory': Path(sys.argv[1])}}).join()\n"
+        "try:\n    kept = b'x' * 500_000_000\nexcept MemoryError:\n    print('refused')\n"
+    )
+    words = [sys.executable, "-c", code, str(tmp_path / "gone")]
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout == "refused\n"
+
+
 def test_server_without_a_bound_does_what_it_did(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "labclass.warden", "--", "/bin/cat", "/proc/self/oom_score_adj"],
