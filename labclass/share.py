@@ -15,9 +15,11 @@ import os
 import resource
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from labclass.processes import descendants
 
 CLASS, PROCESSES = "labs-class", 4096
 _LIMITS = {  # the file of version 2, and of version 1
@@ -142,7 +144,7 @@ def hierarchies(proc: Path = Path("/proc/self")) -> dict[str, tuple[Path, int]]:
 def watch(root: int, most: int, tell: Callable[[str], None]) -> None:
     """End the largest program below a process whenever all of them hold too much memory."""
     while True:
-        held = {pid: _held(pid, "statm") for pid in below(root)}
+        held = {pid: _held(pid, "statm") for pid in descendants(root)}
         if sum(held.values()) > most:  # pages that several share were counted several times
             held = {pid: _held(pid, "smaps_rollup") for pid in held}
         if (total := sum(held.values())) > most:
@@ -154,17 +156,6 @@ def watch(root: int, most: int, tell: Callable[[str], None]) -> None:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(largest, signal.SIGKILL)
         time.sleep(_SECONDS if total > most / 2 else _SECONDS_WHEN_LITTLE)
-
-
-def below(root: int) -> Iterator[int]:
-    """Name the processes below one."""
-    open_ends = [root]
-    while open_ends:
-        for file in Path(f"/proc/{open_ends.pop()}/task").glob("*/children"):
-            with contextlib.suppress(OSError):  # it ended
-                children = list(map(int, file.read_text().split()))
-                yield from children
-                open_ends += children
 
 
 def _controllers(kind: str, mount: Path, options: str) -> list[str]:

@@ -30,28 +30,12 @@ from pathlib import Path
 from types import FrameType
 
 from labclass import share
+from labclass.processes import descendants
 
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
 PATIENCE = 8  # seconds; the hub waits 10 before it asks less kindly
 
 _libc = ctypes.CDLL(None)
-
-
-def descendants(root: int) -> list[int]:
-    """Return the processes below one, in no order; those that end meanwhile are left out."""
-    children: dict[int, list[int]] = {}
-    for entry in os.listdir("/proc"):
-        if entry.isdigit():
-            with contextlib.suppress(OSError):
-                # The name stands in parentheses and may hold anything, spaces included.
-                fields = Path("/proc", entry, "stat").read_text().rpartition(")")[2].split()
-                children.setdefault(int(fields[1]), []).append(int(entry))
-    found, open_ends = [], [root]
-    while open_ends:
-        below = children.get(open_ends.pop(), [])
-        found += below
-        open_ends += below
-    return found
 
 
 def end_all() -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from labclass import share
+from labclass import processes, share
 from tests.hub.running import until
 
 pytestmark = pytest.mark.sandbox
@@ -113,12 +113,17 @@ def test_memory_that_is_shared_counts_once(notice: Path, tmp_path: Path) -> None
     assert said == "[0, 0, 0]\n", complaints
 
 
-def test_processes_below_are_found_with_their_children() -> None:
+@pytest.mark.parametrize("kernel", ["lists children", "lists none"])
+def test_processes_below_are_found_with_their_children(
+    kernel: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if kernel == "lists none":
+        monkeypatch.setattr(processes, "_is_listed", lambda: False)
     shell = subprocess.Popen(["/bin/sh", "-c", "sleep 60 & sh -c 'sleep 60 & wait' & wait"])
     try:
-        until(lambda: len(list(share.below(shell.pid))) == 3, "three processes")
+        until(lambda: len(processes.descendants(shell.pid)) == 3, "three processes")
     finally:
-        for pid in [*share.below(shell.pid), shell.pid]:
+        for pid in [*processes.descendants(shell.pid), shell.pid]:
             os.kill(pid, 9)
         shell.wait()
 
