@@ -10,11 +10,15 @@ script measures a kube-apiserver with etcd. `KUBE` holds that one's figures on t
 from __future__ import annotations
 
 import argparse
+import contextlib
 import http.client
 import json
 import os
+import re
+import selectors
 import shutil
 import signal
+import socket
 import ssl
 import statistics
 import subprocess
@@ -38,8 +42,10 @@ KUBE = {
     "patch": ((2.3, 4.3), (10.0, 52.0)),
     "list 1000": ((7.6, 9.8), (12.0, 522.0)),
 }
+OWN = {"create": 1.0, "get": 0.2, "patch": 1.0}  # p50 in ms, as a quiet machine has shown it
 KUBE_CREATE_C8 = (340, 1212)
 NAMESPACE = "bench"
+EVENTS_PER_SECOND = 2000
 BASE = f"/api/v1/namespaces/{NAMESPACE}/configmaps"
 MERGE = "application/merge-patch+json"
 
@@ -85,6 +91,11 @@ class Connection:
     def stream(self, path: str) -> http.client.HTTPResponse:
         self._http.request("GET", path, headers=self._headers)
         return self._http.getresponse()
+
+    def unblocked(self) -> socket.socket:
+        """Return the connection's socket, to be read whenever there is something."""
+        self._http.sock.setblocking(False)
+        return self._http.sock
 
 
 def config_map(name: str) -> dict[str, object]:
@@ -134,46 +145,42 @@ def spread(server: Server, workers: int, count: int, prefix: str) -> float:
 
 def watch_delays(server: Server, watchers: int, writes: int) -> list[float]:
     """Milliseconds from just before a create until each watcher has the event."""
-    sent: dict[str, float] = {}
-    delays: list[float] = []
-    lock = threading.Lock()
-    ready = threading.Semaphore(0)
     _, body = server.connect()("GET", f"{BASE}?limit=1")
     revision = json.loads(body)["metadata"]["resourceVersion"]
+    path = f"{BASE}?watch=1&resourceVersion={revision}&timeoutSeconds=120"
+    # One thread reads them all: with a thread each, they would wait for the interpreter's lock.
+    selector = selectors.DefaultSelector()
+    for _ in range(watchers):
+        follower = server.connect()
+        stream, wire = follower.stream(path), follower.unblocked()
+        selector.register(wire, selectors.EVENT_READ, (stream, wire, bytearray()))
+    sent: dict[bytes, float] = {}
 
-    def follow() -> None:
-        path = f"{BASE}?watch=1&resourceVersion={revision}&timeoutSeconds=120"
-        response = server.connect().stream(path)
-        ready.release()
-        seen = 0
-        while seen < writes:
-            line = response.readline()
+    def write() -> None:
+        writer = server.connect()
+        for at in range(writes):
+            name = f"watched-{watchers}-{at}"
+            sent[name.encode()] = time.perf_counter()
+            writer("POST", BASE, config_map(name))
+            time.sleep(watchers / EVENTS_PER_SECOND)
+
+    threading.Thread(target=write, daemon=True).start()
+    delays: list[float] = []
+    while len(delays) < watchers * writes:
+        ready = selector.select(30)
+        if not ready:
+            raise SystemExit(f"expected {watchers * writes} events, found {len(delays)}")
+        for key, _ in ready:
+            _, wire, read = key.data
+            with contextlib.suppress(ssl.SSLWantReadError):
+                while some := wire.recv(1 << 16):
+                    read += some
             now = time.perf_counter()
-            if not line:
-                return
-            # Found by search: parsing in 100 threads would measure this client, not the server.
-            start = line.find(b'"watched-') + 1
-            name = line[start : line.find(b'"', start)].decode()
-            if name in sent:
-                seen += 1
-                with lock:
-                    delays.append((now - sent[name]) * 1000)
-
-    threads = [threading.Thread(target=follow, daemon=True) for _ in range(watchers)]
-    for thread in threads:
-        thread.start()
-    for _ in threads:
-        ready.acquire()
-    writer = server.connect()
-    for at in range(writes):
-        name = f"watched-{watchers}-{at}"
-        sent[name] = time.perf_counter()
-        writer("POST", BASE, config_map(name))
-        threading.Event().wait(0.05)
-    for thread in threads:
-        thread.join(30)
-    if len(delays) < watchers * writes:
-        raise SystemExit(f"expected {watchers * writes} events, found {len(delays)}")
+            # Found by search: parsing all events would measure this client, not the server.
+            names = re.findall(rb'"name":"(watched-\d+-\d+)"', read)
+            delays += [(now - sent[name]) * 1000 for name in names]
+            if names:
+                read.clear()
     return delays
 
 
@@ -213,12 +220,11 @@ class Own:
 
 
 def latency(name: str, values: list[float]) -> list[Figure]:
-    """Two figures against the real server's: p50 no worse, p99 no worse than twice."""
+    """Two figures: p50 as it was, or 1.5 times the real server's; p99 no worse than twice its."""
     (best, worst), (_, worst99) = KUBE[name]
     p50, p99 = statistics.median(values), percentile(values, 0.99)
     shown = f"kube-apiserver {best}-{worst} ms"
-    factor = 1.5 if name.startswith("list") else 1.0
-    goal = best * factor
+    goal = OWN.get(name, 1.5 * best)
     found = [Figure(f"{name} p50", p50, "ms", f"<= {goal:.3g} ms", p50 <= goal, shown, len(values))]
     if not name.startswith("list"):
         limit = 2 * worst99
@@ -295,7 +301,7 @@ def own_figures(count: int) -> list[Figure]:
         again = own.start()
         figures = [
             Figure("ready, first start", empty, "s", "<= 1 s", empty <= 1, "kube 3.4-4.3 s", 1),
-            Figure("ready, empty store", again, "s", "<= 1 s", again <= 1, "kube 3.4-4.3 s", 1),
+            Figure("ready, empty store", again, "s", "<= 0.4 s", again <= 0.4, "kube 3.4-4.3 s", 1),
         ]
         idle = own.memory()
         figures.append(

@@ -2,9 +2,10 @@
 
     python -m benchmarks.ingest [--rows 5000000] [--rounds 5]
 
-What is compared: `frame.write.format("delta")` against `frame.write.parquet`, the same frame read
-from the same raw files, in one session, in alternating rounds after a round to warm up. The extra
-work of Delta is the log and the smallest and largest values. Goal: at most 1.15 times.
+What is compared: a Delta table as lab core-03 writes it, with the smallest and largest values of
+the two columns it filters by, against `frame.write.parquet`: the same frame read from the same raw
+files, in one session, in alternating rounds after a round to warm up. Goal: at most 1.15 times.
+Beside it what Delta does unasked, the values of all columns: that is most of its extra work.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ import time
 from pathlib import Path
 
 from benchmarks.report import Figure, save
+
+FILTERED_BY = "tpep_pickup_datetime,PULocationID"
 
 
 def main() -> None:
@@ -33,24 +36,33 @@ def main() -> None:
 
         spark = session("bench")
         frame = read_trips(spark, make_trips(Path(place) / "lake", asked.rows))
-        seconds: dict[str, list[float]] = {"parquet": [], "delta": []}
+        ways: dict[str, tuple[str, dict[str, str]]] = {
+            "parquet": ("parquet", {}),
+            "delta": ("delta", {"delta.dataSkippingStatsColumns": FILTERED_BY}),
+            "all": ("delta", {}),
+        }
+        seconds: dict[str, list[float]] = {way: [] for way in ways}
         for number in range(asked.rounds + 1):
-            for kind, taken in seconds.items():
-                target = Path(place) / kind
+            for way, (kind, options) in ways.items():
+                target = Path(place) / way
                 shutil.rmtree(target, ignore_errors=True)
                 begun = time.perf_counter()
-                frame.write.format(kind).save(str(target))
+                frame.write.format(kind).options(**options).save(str(target))
                 if number:
-                    taken.append(time.perf_counter() - begun)
+                    seconds[way].append(time.perf_counter() - begun)
         spark.stop()
-    pairs = zip(seconds["delta"], seconds["parquet"], strict=True)
-    ratio = statistics.median(delta / parquet for delta, parquet in pairs)
-    delta, parquet = (statistics.median(seconds[kind]) for kind in ("delta", "parquet"))
+    plain, delta = (statistics.median(seconds[way]) for way in ("parquet", "delta"))
+    ratio, everything = (
+        statistics.median(x / y for x, y in zip(seconds[way], seconds["parquet"], strict=True))
+        for way in ("delta", "all")
+    )
+    against, rounds = f"Parquet: {plain:.2f} s", asked.rounds
     save(
         "ingest",
         [
-            Figure("Delta / Parquet", ratio, "x", "<= 1.15", ratio <= 1.15, "plain", asked.rounds),
-            Figure("Delta", delta, "s", "-", True, f"Parquet: {parquet:.2f} s", asked.rounds),
+            Figure("Delta / Parquet", ratio, "x", "<= 1.15", ratio <= 1.15, against, rounds),
+            Figure("with values of all columns", everything, "x", "-", True, against, rounds),
+            Figure("Delta", delta, "s", "-", True, against, rounds),
         ],
     )
 

@@ -82,11 +82,11 @@ async def _install(client: Client, app: Object, namespace: str) -> None:
 
 
 def _manifests(files: Iterable[Path], kind: str) -> list[Object]:
-    import yaml
+    from labsandbox import manifests  # the platform asks for images before it needs these
 
     return [
         document
         for file in sorted(files)
-        for document in yaml.safe_load_all(file.read_text("utf-8"))
+        for document in manifests.documents(file.read_text("utf-8"))
         if document and document.get("kind") == kind
     ]

@@ -11,8 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from labsandbox import manifests
 from labsandbox.client import Client, Resource, create_or_merge
 from labsandbox.client.resources import CLUSTERROLEBINDINGS, CLUSTERROLES
 
@@ -25,7 +24,7 @@ _RESOURCES: dict[str, Resource] = {
 def load() -> Iterator[dict[str, Any]]:
     """Return the roles and their bindings."""
     for file in sorted(FOLDER.rglob("*.yaml")):
-        for document in yaml.safe_load_all(file.read_text()):
+        for document in manifests.documents(file.read_text()):
             if document["kind"] in _RESOURCES:
                 yield document
 

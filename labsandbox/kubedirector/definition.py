@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from importlib import resources as files
 
-import yaml
-
+from labsandbox import manifests
 from labsandbox.kubedirector.model import Object
 
 __all__ = ["load_crds"]
@@ -15,7 +14,8 @@ def load_crds() -> list[Object]:
     """Return the CustomResourceDefinitions of KubeDirector."""
     folder = files.files("labsandbox.kubedirector") / "crds"
     return [
-        yaml.safe_load(entry.read_text())
+        document
         for entry in sorted(folder.iterdir(), key=lambda entry: entry.name)
         if entry.name.endswith(".yaml")
+        for document in manifests.documents(entry.read_text())
     ]
