@@ -14,24 +14,22 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import shutil
 import statistics
 import sys
-import tempfile
 import time
 from pathlib import Path
 
 import psutil
 
+from benchmarks import sandbox
 from benchmarks.kubedirector import (
     NAMESPACE,
-    command,
     count_left,
     create_patiently,
     make_app,
     make_cluster,
     make_package,
-    serve,
+    serving,
     time_creation,
 )
 from benchmarks.report import Figure, save
@@ -101,16 +99,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=600)
     asked = parser.parse_args()
-    state = Path(tempfile.mkdtemp(prefix="churn-"))
-    server = serve(make_package())
-    try:
-        command(state, "up", "--detach")
-        url = f"http://127.0.0.1:{server.server_port}/bench.tgz"
+    with sandbox.running("churn") as state, serving(make_package()) as url:
         figures = figures_of(*asyncio.run(churn(state, url, asked.seconds)))
-    finally:
-        command(state, "down")
-        server.shutdown()
-        shutil.rmtree(state, ignore_errors=True)
     save("churn", figures)
     return 0 if all(figure.met for figure in figures) else 1
 

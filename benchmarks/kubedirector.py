@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import http.server
 import io
 import json
@@ -17,13 +18,13 @@ import statistics
 import subprocess
 import sys
 import tarfile
-import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from benchmarks import sandbox
 from benchmarks.report import Figure, save
 from labsandbox.client import ApiError, Client
 from labsandbox.client.resources import (
@@ -55,8 +56,9 @@ def make_package() -> bytes:
     return file.getvalue()
 
 
-def serve(content: bytes) -> http.server.ThreadingHTTPServer:
-    """Serve these bytes at any path on the loopback address."""
+@contextlib.contextmanager
+def serving(content: bytes) -> Iterator[str]:
+    """Serve these bytes on the loopback address; return a URL of theirs."""
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -70,12 +72,10 @@ def serve(content: bytes) -> http.server.ThreadingHTTPServer:
 
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    return server
-
-
-def command(state: Path, *words: str) -> None:
-    program = [sys.executable, "-c", "from labsandbox.cli import main; main()", *words]
-    subprocess.run([*program, "--state", str(state)], check=True, stdout=subprocess.DEVNULL)
+    try:
+        yield f"http://127.0.0.1:{server.server_port}/bench.tgz"
+    finally:
+        server.shutdown()
 
 
 def make_app(url: str) -> Object:
@@ -272,16 +272,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=10)
     arguments = parser.parse_args()
-    state = Path(tempfile.mkdtemp(prefix="kdbench-"))
-    server = serve(make_package())
-    try:
-        command(state, "up", "--detach")
-        url = f"http://127.0.0.1:{server.server_port}/bench.tgz"
+    with sandbox.running("kdbench") as state, serving(make_package()) as url:
         figures = asyncio.run(measure(state, url, arguments.rounds))
-    finally:
-        command(state, "down")
-        server.shutdown()
-        shutil.rmtree(state, ignore_errors=True)
     save("kubedirector", figures)
     return 0 if all(found.met for found in figures) else 1
 

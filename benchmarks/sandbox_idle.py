@@ -10,16 +10,14 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import shutil
-import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
 import psutil
 
+from benchmarks import sandbox
 from benchmarks.report import Figure, save
 from labsandbox.client import Client
 from labsandbox.client.resources import NAMESPACES, PODS
@@ -34,11 +32,6 @@ def sleeper(name: str) -> dict[str, Any]:
         "metadata": {"name": name},
         "spec": {"containers": [container], "terminationGracePeriodSeconds": 0},
     }
-
-
-def command(state: Path, *words: str) -> None:
-    program = [sys.executable, "-c", "from labsandbox.cli import main; main()", *words]
-    subprocess.run([*program, "--state", str(state)], check=True, stdout=subprocess.DEVNULL)
 
 
 async def start_pods(state: Path, count: int) -> float:
@@ -95,9 +88,7 @@ def main() -> int:
     parser.add_argument("--pods", type=int, default=200)
     parser.add_argument("--seconds", type=float, default=30)
     arguments = parser.parse_args()
-    state = Path(tempfile.mkdtemp(prefix="idle-"))
-    try:
-        command(state, "up", "--detach")
+    with sandbox.running("idle") as state:
         took = asyncio.run(start_pods(state, arguments.pods))
         # Two pauses: let what starting left behind settle, then measure the idle time.
         for pause in (5.0, arguments.seconds):
@@ -110,9 +101,6 @@ def main() -> int:
             percent = 100 * (after - before) / (time.monotonic() - begin)
         for process in processes:
             print(f"{memory[process.pid]:8.1f} MB  {' '.join(process.cmdline())[:90]}")
-    finally:
-        command(state, "down")
-        shutil.rmtree(state, ignore_errors=True)
     total = sum(memory.values())
     pods = arguments.pods
     figures = [

@@ -24,11 +24,11 @@ async def stop(state: Path) -> None:
     """End every process of every pod, and the keeper, whoever started them and when."""
     import asyncio
 
-    from labsandbox.node import agent, processes, shm, tmpdir
+    from labsandbox.node import processes, shm, tmpdir
 
-    await asyncio.to_thread(processes.kill_node, agent.mark_of(state))
+    await asyncio.to_thread(processes.kill_node, processes.mark_of(state))
     await asyncio.to_thread(tmpdir.remove, Path(state).resolve())
-    await asyncio.to_thread(shm.remove, agent.mark_of(state))
+    await asyncio.to_thread(shm.remove, processes.mark_of(state))
 
 
 def client_environment(state: Path) -> dict[str, str]:

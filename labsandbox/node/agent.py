@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import hashlib
 import logging
 import os
 import ssl
@@ -57,11 +56,6 @@ def cause_of(error: BaseException) -> str:
     return f"This is a bug in labsandbox; please report it with `labsandbox logs`: {error!r}"
 
 
-def mark_of(state: Path) -> str:
-    """Return the mark by which this node's processes are found."""
-    return hashlib.sha256(str(state.resolve()).encode()).hexdigest()[:16]
-
-
 class Agent:
     """One node."""
 
@@ -75,7 +69,7 @@ class Agent:
         self.events = Recorder(client, "kubelet", self.name)
         self.objects = Objects(client)
         self.tokens = Tokens(client)
-        self.supervisor = Supervisor(self.folder, mark_of(state))
+        self.supervisor = Supervisor(self.folder, processes.mark_of(state))
         self.supervisor.on_new_keeper = self._adopt_all
         self.workers: dict[str, PodWorker] = {}
         self.usage = Usage(self)
@@ -84,7 +78,7 @@ class Agent:
         server = urlsplit(client.access.server)
         self.surroundings = launch.Surroundings(
             self.state,
-            mark_of(state),
+            processes.mark_of(state),
             (server.hostname or "127.0.0.1", str(server.port or 443)),
             landlock.abi() > 0,
             {**self.capacity, **settings.allocatable},

@@ -21,6 +21,10 @@ import resource
 import signal
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 NODE_MARK = "LABSANDBOX_NODE"
 CONTAINER_MARK = "LABSANDBOX_CONTAINER"
@@ -201,6 +205,11 @@ def children(pid: int) -> list[int]:
     except OSError:
         pass  # it has ended
     return found
+
+
+def mark_of(state: Path) -> str:
+    """Return the mark by which the processes of the node of this state folder are found."""
+    return hashlib.sha256(str(state.resolve()).encode()).hexdigest()[:16]
 
 
 def descendants(pid: int) -> list[int]:

@@ -18,7 +18,6 @@ from labsandbox.client import ApiError, Client, ExecResult, Resource
 from labsandbox.client.resources import EVENTS, NAMESPACES, PODS, SERVICEACCOUNTS
 from labsandbox.loop import BLOCKED
 from labsandbox.node import processes
-from labsandbox.node.agent import mark_of
 from tests.sandbox.conftest import ROOT, ApiServer, missing_rights
 
 Object = dict[str, Any]
@@ -81,7 +80,7 @@ class Cluster:
 
     def node_pids(self) -> list[int]:
         """Return the keeper and all processes of pods."""
-        return processes.find_marked(processes.NODE_MARK, mark_of(self.state))
+        return processes.find_marked(processes.NODE_MARK, processes.mark_of(self.state))
 
     def keeper(self) -> int:
         """Return the keeper's process id."""

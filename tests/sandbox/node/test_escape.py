@@ -11,7 +11,6 @@ import pytest
 
 from labsandbox.client.resources import PODS
 from labsandbox.node import processes
-from labsandbox.node.agent import mark_of
 from tests.sandbox.cluster import Cluster, pod
 from tests.sandbox.conftest import ApiServer
 
@@ -120,7 +119,7 @@ def test_stop_ends_what_escaped_a_killed_platform(fragile: Cluster) -> None:
     fragile.end("node", signal.SIGKILL)
     processes.send([keeper], signal.SIGKILL)
     ended(fragile, keeper)
-    assert processes.kill_node(mark_of(fragile.state)) > 0
+    assert processes.kill_node(processes.mark_of(fragile.state)) > 0
     assert processes.start_time(pid) is None
     fragile.start("node", "--allocatable", "cpu=64")
 

@@ -16,7 +16,6 @@ from kubernetes import client, config
 
 from labrunner.environments import find
 from labsandbox.node import processes
-from labsandbox.node.agent import mark_of
 from tests.processes import words_of
 from tests.repo.tree import ROOT
 from tests.sandbox.platform.program import until
@@ -76,7 +75,7 @@ needs_tracking = pytest.mark.skipif(
 def servers(state: Path) -> list[psutil.Process]:
     """Return the processes of the node that run the application."""
     found = []
-    for pid in processes.find_node(mark_of(state)):
+    for pid in processes.find_node(processes.mark_of(state)):
         try:
             process = psutil.Process(pid)
             if "labapps.mlflow" in words_of(process):

@@ -13,7 +13,6 @@ import pytest
 import requests
 
 from labsandbox.node import processes
-from labsandbox.node.agent import mark_of
 from tests.processes import words_of
 from tests.sandbox.platform.program import (
     ROOT,
@@ -56,7 +55,7 @@ def test_status_tells_what_runs(state: Path) -> None:
 
 def test_every_process_has_a_bound_and_pods_are_the_first_to_go(state: Path) -> None:
     named = {process.pid for process in family(state)}
-    members = named | set(processes.find_node(mark_of(state)))
+    members = named | set(processes.find_node(processes.mark_of(state)))
     pods = {pid for pid in members if processes.number(pid)}
     ours = members - pods
     assert len(ours) >= 3  # the API server, the platform, the keeper
