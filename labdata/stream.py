@@ -19,13 +19,15 @@ def tear_last_page(notes: Path) -> None:
     (pages / f".{last.name}.crc").unlink(missing_ok=True)  # its checksum
 
 
-def deliveries(file: Path, folder: Path, rows: int) -> Iterator[int]:
-    """Let the next rows of a file arrive in a folder, each time one asks; give their number.
+def deliveries(file: Path, folder: Path, parts: int) -> Iterator[int]:
+    """Let the next part of a file arrive in a folder, each time one asks; give its rows.
 
     A file appears whole: it is written under a hidden name and then renamed.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    for number, batch in enumerate(pyarrow.parquet.ParquetFile(file).iter_batches(rows), 1):
+    source = pyarrow.parquet.ParquetFile(file)
+    rows = -(-source.metadata.num_rows // parts) or 1
+    for number, batch in enumerate(source.iter_batches(rows), 1):
         hidden = folder / f".{number}"
         pyarrow.parquet.write_table(pa.Table.from_batches([batch]), hidden)
         hidden.replace(folder / f"delivery-{number:03}.parquet")

@@ -260,7 +260,7 @@ check(
 
 # %%
 arrivals, live, notes, sums = (fresh(home / name) for name in ("arrivals", "live", "notes", "sums"))
-parcels = data.deliveries(first, arrivals, rows=total // 60 + 1)
+parcels = data.deliveries(first, arrivals, parts=20)
 next(parcels)
 
 
