@@ -99,7 +99,6 @@ def prepare(folder: Path) -> dict[str, Any]:
     script = Path(__file__).with_name("train_models.py")
     subprocess.run([str(python), "-W", "ignore", str(script), str(folder)], check=True)
     repository = folder / "repository"
-    repository.mkdir()
     import skops.io
     from skl2onnx import to_onnx
     from skl2onnx.common.data_types import FloatTensorType
@@ -209,6 +208,14 @@ def mlserver_of_mlflow(model: Path, folder: Path, rows: dict[str, Any]) -> Any:
     return start_mlserver("MLServer", place, folder, rows, "/invocations")
 
 
+def plain(folder: Path, model: str, rows: dict[str, Any]) -> Any:
+    """Start the model behind a bare ASGI application, in one process."""
+    port = free_port()
+    command = [sys.executable, "-m", "benchmarks.plain", HOST, str(port), f"{folder}/{model}.pkl"]
+    env = {"PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "ignore"}
+    return running("plain", command, env, folder, rows, port=port, path="/")
+
+
 def start_mlserver(name: str, place: Path, folder: Path, rows: dict[str, Any], path: str) -> Any:
     """Start MLServer without workers of its own."""
     port = free_port()
@@ -253,7 +260,7 @@ def engine(folder: Path, model: str, rows: dict[str, Any], **settings: str) -> A
     host = "127.77.0.1"
     root = folder / "pod"
     shutil.rmtree(root, ignore_errors=True)
-    file = {"hgb": "hgb.skops", "rf": "rf.onnx"}[model]
+    file = {"hgb": "hgb.skops", "rf": "rf.onnx", "xgb": "xgb.ubj"}[model]
     write_configmeta(root, configmeta(host, {model: {"path": f"repo://project_repo/{file}"}}))
     env = {
         "POD_ROOT": str(root),

@@ -11,9 +11,11 @@ import sys
 from pathlib import Path
 
 import mlflow.sklearn
+import mlflow.xgboost
 import numpy as np
 import pandas as pd
 from sklearn.ensemble import HistGradientBoostingRegressor, RandomForestRegressor
+from xgboost import XGBRegressor
 
 FEATURES = [f"feature_{number}" for number in range(14)]  # as many as the taxi model has
 
@@ -53,6 +55,15 @@ def main() -> None:
         import joblib
 
         joblib.dump(model, folder / f"{name}.joblib")
+    boosted = XGBRegressor(n_estimators=100, max_depth=6, random_state=0, n_jobs=2)
+    boosted.fit(table, target)
+    boosted.set_params(n_jobs=1)
+    repository = folder / "repository"
+    repository.mkdir()
+    boosted.save_model(repository / "xgb.ubj")
+    mlflow.xgboost.save_model(
+        boosted, str(folder / "mlflow-xgb"), pip_requirements=["xgboost-cpu", "pandas"]
+    )
     table.head(100).to_json(folder / "rows.json", orient="split", index=False)
 
 
