@@ -97,7 +97,8 @@ def prepare(folder: Path) -> dict[str, Any]:
     """Train the models and convert them; return 100 rows as columns and data."""
     python = ensure_peers()
     script = Path(__file__).with_name("train_models.py")
-    subprocess.run([str(python), "-W", "ignore", str(script), str(folder)], check=True)
+    # -P: beside the script lies a module `http`, which is not the one of the standard library.
+    subprocess.run([str(python), "-P", "-W", "ignore", str(script), str(folder)], check=True)
     repository = folder / "repository"
     import skops.io
     from skl2onnx import to_onnx
