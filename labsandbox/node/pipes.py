@@ -130,6 +130,8 @@ class SocketPipe:
     async def receive(self) -> bytes | None:
         """Return what came next; None at the end."""
         message = await self.socket.receive()
+        if message.type is WSMsgType.TEXT:
+            return str(message.data).encode()
         return bytes(message.data) if message.type is WSMsgType.BINARY else None
 
     async def close(self) -> None:

@@ -75,13 +75,18 @@ class WebSocketChannels:
     async def receive(self) -> tuple[int, bytes] | None:
         """Return the next frame's channel and bytes; None when the client is gone."""
         message = await self.socket.receive()
-        if message.type is WSMsgType.BINARY and message.data:
-            return message.data[0], message.data[1:]
-        if message.type is WSMsgType.TEXT and message.data:
-            return ord(message.data[0]) - 48, base64.b64decode(message.data[1:])
-        if message.type in (WSMsgType.BINARY, WSMsgType.TEXT):
+        if message.type not in (WSMsgType.BINARY, WSMsgType.TEXT):
+            return None
+        # What a frame holds follows from the protocol: the Python client sends text in text frames.
+        data = message.data.encode() if message.type is WSMsgType.TEXT else message.data
+        if not data:
             return STDIN, b""
-        return None
+        if not self.is_text:
+            return data[0], data[1:]
+        try:
+            return data[0] - ord("0"), base64.b64decode(data[1:])
+        except ValueError:
+            return None
 
 
 def success() -> Object:

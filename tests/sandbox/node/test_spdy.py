@@ -1,4 +1,4 @@
-"""SPDY framing, and the kubectls that speak it."""
+"""SPDY framing and WebSockets: commands and forwarded ports of foreign clients."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ import struct
 import subprocess
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 
 import pytest
+from kubernetes import client, config
+from kubernetes.stream import stream
 
 from labsandbox.client.resources import PODS
 from labsandbox.node import spdy
@@ -142,3 +144,28 @@ def test_kubectl_exec_and_port_forward(
             curl = ["curl", "-sS", "-o", "/dev/null", "-w", "%{http_code}", f"http://{address}/"]
             got = subprocess.run(curl, capture_output=True, text=True, timeout=30, check=False)
             assert got.stdout == "200", got.stderr
+
+
+@pytest.mark.sandbox
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_python_client_talks_to_a_command_in_text_and_in_bytes(
+    cluster: Cluster, served: str
+) -> None:
+    settings = client.Configuration()
+    config.load_kube_config(str(cluster.server.kubeconfig), client_configuration=settings)
+    with client.ApiClient(settings) as api:
+        talk = stream(
+            client.CoreV1Api(api).connect_get_namespaced_pod_exec,
+            *("p", served),
+            command=["sh"],
+            **dict.fromkeys(("stdin", "stdout", "stderr"), True),
+            tty=False,
+            _preload_content=False,
+        )
+        with closing(talk), closing(talk.sock.sock):  # the client leaves the latter open
+            talk.write_stdin("echo größer\n")  # a text frame
+            assert talk.readline_stdout(timeout=30) == "größer"
+            talk.write_stdin(b"echo bytes; exit 5\n")
+            assert talk.readline_stdout(timeout=30) == "bytes"
+            talk.run_forever(timeout=30)
+            assert talk.returncode == 5
