@@ -92,7 +92,7 @@ def customer() -> bool:
 
 # %%
 customers = Crowd(customer, callers).start()
-count = wait("the first answers", lambda: len(answers), until=lambda seen: seen > 50)
+count = wait("the first answers", lambda: customers.asked, until=lambda seen: seen > 50)
 print(f"{count} answers of", *{crn.rpartition("/")[2][:8] for _, crn, _ in answers})
 
 # %%
