@@ -48,11 +48,12 @@ MASKS = (
     (re.compile(r'(resourceVersion: \\?"?)(\d+|<rv:\d+>)'), r"\1<rv>"),
     (re.compile(r"\.[0-9a-f]{16}\b"), ".<hex>"),
     (re.compile(r"10\.244\.\d+\.\d+"), "<podIP>"),
-    (re.compile(r"(fake://)\S+-(\d)$"), r"\1<id>-\2"),
     (re.compile(r"kube-api-access-(" + SUFFIX + r"|<rand:\d+>)"), "kube-api-access-<rand>"),
     (re.compile(r"<rand:\d+>"), "<rand>"),
     (re.compile(r"<continue:\d+>"), "<continue>"),
 )
+
+CONTAINER_ID = re.compile(r"(fake://)\S+-(\d)$")
 
 
 @dataclass
@@ -85,6 +86,8 @@ class Comparison:
         return found
 
     def _mask(self, text: str, is_recorded: bool) -> str:
+        # First: its random digits may end as the name of a pod does, `…db-0`.
+        text = CONTAINER_ID.sub(r"\1<id>-\2", text)
         names = self.mapping.names if is_recorded else {v: v for v in self.mapping.names.values()}
         for name in sorted(names, key=len, reverse=True):
             text = text.replace(name, f"{name[:-5]}<rand>")

@@ -173,3 +173,13 @@ def test_runner_webhook_decides_as_the_recorded_one() -> None:
     assert decide("deny")["status"]["message"] == "name deny is not allowed"
     assert decide("http500") is None
     assert decide("x", "/mutate")["patchType"] == "JSONPatch"
+
+
+def test_name_of_a_pod_in_the_digits_of_a_container_is_no_difference() -> None:
+    comparison = Comparison(Mapping())
+    recorded, live = (
+        {"metadata": {"name": "db-0"}, "status": {"containerID": f"fake://5292fbeef2{end}-0"}}
+        for end in ("a1", "db")
+    )
+    comparison.mapping.names["db-0"] = "db-0"
+    assert comparison.compare(recorded, live) == []
