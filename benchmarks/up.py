@@ -1,7 +1,7 @@
 """How long `labsandbox up` takes, from nothing and from a kept state, against a limit of 1.5 s.
 
 What is compared: the whole command, as a learner types it, until it returns and a sign-in works.
-The limit is a learner's patience, not a peer: there is no other platform of this kind to race.
+The limit is what a quiet machine has shown: there is no other platform of this kind to race.
 `python -m benchmarks.up [--rounds 5]`
 """
 

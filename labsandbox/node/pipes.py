@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Protocol
 
-from aiohttp import WSMsgType, hdrs, web
+from aiohttp import WSMessage, WSMsgType, hdrs, web
 from aiohttp.abc import AbstractStreamWriter
 
 _MOST_WAITING = 4 * 1024 * 1024
@@ -110,6 +110,13 @@ class RawPipe(asyncio.Protocol):
             self.transport.close()
 
 
+def payload(message: WSMessage) -> bytes | None:
+    """Return the bytes of a frame, of text or not; None when it holds none: the client is gone."""
+    if message.type is WSMsgType.TEXT:
+        return str(message.data).encode()
+    return bytes(message.data) if message.type is WSMsgType.BINARY else None
+
+
 class SocketPipe:
     """Bytes as the binary messages of a WebSocket."""
 
@@ -129,10 +136,7 @@ class SocketPipe:
 
     async def receive(self) -> bytes | None:
         """Return what came next; None at the end."""
-        message = await self.socket.receive()
-        if message.type is WSMsgType.TEXT:
-            return str(message.data).encode()
-        return bytes(message.data) if message.type is WSMsgType.BINARY else None
+        return payload(await self.socket.receive())
 
     async def close(self) -> None:
         """Send what is waiting and end the connection."""

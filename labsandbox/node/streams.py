@@ -14,11 +14,12 @@ import termios
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from aiohttp import WSMsgType, web
+from aiohttp import web
 
 from labsandbox.network import reach
 from labsandbox.node import commands
 from labsandbox.node.launch import CannotRun
+from labsandbox.node.pipes import payload
 from labsandbox.node.roles import Container
 from labsandbox.node.supervisor import KeeperError
 
@@ -74,11 +75,10 @@ class WebSocketChannels:
 
     async def receive(self) -> tuple[int, bytes] | None:
         """Return the next frame's channel and bytes; None when the client is gone."""
-        message = await self.socket.receive()
-        if message.type not in (WSMsgType.BINARY, WSMsgType.TEXT):
-            return None
         # What a frame holds follows from the protocol: the Python client sends text in text frames.
-        data = message.data.encode() if message.type is WSMsgType.TEXT else message.data
+        data = payload(await self.socket.receive())
+        if data is None:
+            return None
         if not data:
             return STDIN, b""
         if not self.is_text:
