@@ -12,6 +12,7 @@ import pytest
 
 from labclass import processes, share
 from tests.hub.running import until
+from tests.processes import kill
 
 pytestmark = pytest.mark.sandbox
 
@@ -123,8 +124,7 @@ def test_processes_below_are_found_with_their_children(
     try:
         until(lambda: len(processes.descendants(shell.pid)) == 3, "three processes")
     finally:
-        for pid in [*processes.descendants(shell.pid), shell.pid]:
-            os.kill(pid, 9)
+        kill(*processes.descendants(shell.pid), shell.pid)
         shell.wait()
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +13,7 @@ import pytest
 from labsandbox.client.resources import CRONJOBS, JOBS, PODS
 from tests.labapps.pods import eventually
 from tests.labapps.workbench import Workbench, pids
+from tests.processes import kill
 
 pytestmark = [pytest.mark.sandbox, pytest.mark.timeout(240)]
 
@@ -237,8 +237,7 @@ def test_killed_pod_of_a_run_fails_it_and_runs_nothing_twice(
     project, job, run = waiting
     label = f"workbench.labs/run={run}"
     (pod,) = bench.cluster.list(PODS, bench.namespace, labels=label)
-    for pid in pids(pod["metadata"]["uid"]):
-        os.kill(pid, signal.SIGKILL)
+    kill(*pids(pod["metadata"]["uid"]))
     assert bench.ended(project, job, run)["status"] == "ENGINE_FAILED"
     assert len(bench.cluster.list(PODS, bench.namespace, labels=label)) == 1
     assert (folder(bench, project) / "ran").read_text() == "x"

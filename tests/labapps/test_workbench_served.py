@@ -6,7 +6,6 @@ import base64
 import contextlib
 import io
 import json
-import os
 import shutil
 import signal
 import tarfile
@@ -22,6 +21,7 @@ from tests.labapps.oci import PASSWORD, USER, Registry
 from tests.labapps.pods import ROOT, eventually
 from tests.labapps.test_workbench_models import COLOUR, HEAD, wheel
 from tests.labapps.workbench import Workbench, beside_a_cluster, pids
+from tests.processes import kill
 
 pytestmark = [pytest.mark.sandbox, pytest.mark.timeout(300), oci.needed("docker-registry")]
 Json = Any
@@ -228,8 +228,7 @@ def test_killed_push_is_a_failed_build_and_the_next_one_pushes(
             return found[0]["metadata"]["uid"] if is_pushing else None
 
         uid = eventually("the push to run", pod, 60)
-        for pid in pids(uid):
-            os.kill(pid, signal.SIGKILL)
+        kill(*pids(uid))
         build = ended(pushing, builds, begun)
     assert (build["status"], build["reason"]) == (
         "build failed",

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from labsandbox.client.resources import PODS
+from tests.processes import kill
 from tests.sandbox.cluster import Cluster, pod
 from tests.sandbox.conftest import ApiServer
 
@@ -38,10 +39,17 @@ def environment(pid: int) -> bytes:
         return b""
 
 
+def leads_session(pid: int) -> bool:
+    try:
+        return os.getsid(pid) == pid
+    except ProcessLookupError:
+        return False
+
+
 def container_pid(cluster: Cluster, uid: str) -> int:
     mark = f"{uid}/c/".encode()
     pids = [pid for pid in cluster.node_pids() if mark in environment(pid)]
-    return next(pid for pid in pids if os.getsid(pid) == pid)
+    return next(pid for pid in pids if leads_session(pid))
 
 
 def restarts(cluster: Cluster, namespace: str, name: str) -> int:
@@ -77,11 +85,11 @@ def test_pod_survives_a_killed_keeper(fragile: Cluster) -> None:
     fragile.create(PODS, pod("p", SLEEP), namespace)
     uid = fragile.running(namespace, "p")["metadata"]["uid"]
     before = container_pid(fragile, uid)
-    os.kill(fragile.keeper(), signal.SIGKILL)
+    kill(fragile.keeper())
     fragile.until(lambda: "Adopted" in fragile.reasons(namespace, "p"), "it is found again")
     assert fragile.shell(namespace, "p", "echo still") == "still"
     assert restarts(fragile, namespace, "p") == 0
-    os.kill(before, signal.SIGKILL)
+    kill(before)
     found = fragile.container(namespace, "p", lambda c: c["restartCount"] == 1)
     assert found["lastState"]["terminated"]["reason"] == "ContainerStatusUnknown"
 
@@ -93,7 +101,7 @@ def test_everything_killed_at_random_ends_as_wanted(fragile: Cluster) -> None:
     for name in names:
         fragile.create(PODS, pod(name, SLEEP), namespace)
         if dice.random() < 0.5:
-            os.kill(fragile.keeper(), signal.SIGKILL)
+            kill(fragile.keeper())
         if dice.random() < 0.5:
             fragile.end("node", signal.SIGKILL)
             fragile.start("node")
@@ -105,7 +113,7 @@ def test_everything_killed_at_random_ends_as_wanted(fragile: Cluster) -> None:
         word
         for pid in fragile.node_pids()
         for word in environment(pid).split(b"\0")
-        if word.startswith(b"LABSANDBOX_CONTAINER=") and os.getsid(pid) == pid
+        if word.startswith(b"LABSANDBOX_CONTAINER=") and leads_session(pid)
     ]
     assert len([m for m in marks if b"exec" not in m]) == len(set(marks)), "a container runs twice"
     for name in names:
@@ -154,7 +162,7 @@ def test_stop_ends_what_a_killed_platform_left(fragile: Cluster) -> None:
     fragile.create(PODS, pod("p", f"(env -u LABSANDBOX_NODE sleep 1 &); {SLEEP}"), namespace)
     fragile.running(namespace, "p")
     fragile.end("node", signal.SIGKILL)
-    os.kill(fragile.keeper(), signal.SIGKILL)
+    kill(fragile.keeper())
     assert fragile.node_pids()
     fragile.start("node", "--stop")
     assert fragile.programs.pop("node").wait(20) == 0
