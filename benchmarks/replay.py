@@ -4,7 +4,7 @@
 
 What is compared: `labs replay` (process, kernel, checkpoints, executed notebook, pages, report)
 against `python script.py` with all code cells of the lab one after the other, in the same
-environment, in alternating rounds. The goal of the replay: 1.10 times the script plus 3 s.
+environment, in alternating rounds. The goal of the replay: 1.10 times the script plus 1 s.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from labrunner import settings
 from labrunner.curriculum import Curriculum, Lab, load
 from labrunner.notebook import cells_of
 
-FACTOR, EXTRA = 1.10, 3.0
+FACTOR, EXTRA = 1.10, 1.0
 
 
 def script_of(curriculum: Curriculum, lab: Lab, values: dict[str, object]) -> str:
