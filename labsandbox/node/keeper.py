@@ -9,7 +9,8 @@ epoll when nothing happens.
 Output goes through named pipes rather than plain files, because only a reader at the other end
 knows when a line was written (`--timestamps`, `--since`) and can rotate without losing one. Each
 container also holds its pipes' reading ends: if the keeper itself is killed the container gets no
-SIGPIPE, it waits with a full pipe until the next keeper opens it and reads on.
+SIGPIPE, it waits with a full pipe until the next keeper opens it and reads on; what the last one
+had taken and not yet logged, that one finds in the intake.
 
 Whoever may reach the socket may connect, a confined pod too: Landlock does not look at sockets that
 have a path. So the first packet has to carry what `keeper.key` holds, a file no pod can read.
@@ -44,6 +45,7 @@ from typing import Any
 
 from labsandbox import bounds, files
 from labsandbox.node import fence, key, processes, view
+from labsandbox.node.intake import Intake
 from labsandbox.node.journal import Log, Pump
 
 Message = dict[str, Any]
@@ -201,7 +203,7 @@ class Keeper:
         container = {key: spec[key] for key in ("id", "folder", "exit")}
         container |= {"pid": pid, "start": processes.start_time(pid)}
         self.containers[pid] = container
-        self._read_from(readers, log, container)
+        self._read_from(readers, log, container, is_new=True)
         return {"pid": pid, "start": container["start"]}
 
     def _do_exec(self, message: Message, descriptors: list[int]) -> Message:
@@ -225,7 +227,7 @@ class Keeper:
         log = Log(message["log"])
         paths = [os.path.join(container["folder"], name) for name in ("stdout", "stderr")]
         readers = [os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC) for path in paths]
-        self._read_from(readers, log, container)
+        self._read_from(readers, log, container, is_new=False)
         return {"state": "adopted"}
 
     def _do_find(self, message: Message, _: list[int]) -> Message:
@@ -272,9 +274,10 @@ class Keeper:
             raise OSError(int(number), f"{where}{os.strerror(int(number))}")
         return pid
 
-    def _read_from(self, readers: list[int], log: Log, container: Message) -> None:
+    def _read_from(self, readers: list[int], log: Log, container: Message, *, is_new: bool) -> None:
         for number, stream in zip(readers, ("stdout", "stderr"), strict=True):
-            self.pumps[number] = Pump(number, stream, log, container["id"])
+            intake = Intake(os.path.join(container["folder"], f"{stream}.taken"), is_new=is_new)
+            self.pumps[number] = Pump(number, stream, log, container["id"], intake)
             self.poll.register(number, select.EPOLLIN)
 
     def _pump(self, number: int) -> None:

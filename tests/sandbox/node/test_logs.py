@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from labsandbox.node import journal, logs
+from labsandbox.node.intake import Intake
 from labsandbox.node.journal import Log, Pump
 from labsandbox.node.logs import LogOptions
 
@@ -45,7 +46,7 @@ def pump(folder: Path, *chunks: bytes, limit: int = journal.LIMIT) -> Log:
         reading, writing = os.pipe()
         os.write(writing, chunk)
         os.close(writing)
-        each = Pump(reading, "stdout", log, "x")
+        each = Pump(reading, "stdout", log, "x", Intake(str(folder / "taken"), is_new=True))
         while each.read():
             pass
         each.finish()
