@@ -8,9 +8,11 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import requests
+from kubernetes import client, config
 
 from labsandbox.node import processes
 from tests.processes import words_of
@@ -172,3 +174,25 @@ def test_reset_refuses_a_folder_that_is_no_sandbox(tmp_path: Path) -> None:
     done = labsandbox("reset", "--state", str(tmp_path), "--yes", check=False)
     assert done.returncode == 1
     assert (tmp_path / "thesis.tex").exists()
+
+
+def test_one_processor_has_room_for_all_workshops_of_a_learner(tmp_path: Path) -> None:
+    place = tmp_path / "state"
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(before)})
+    try:
+        labsandbox("up", "--state", str(place), "--detach")
+        asked = {"cpu": "2200m", "memory": "6528Mi"}  # the most that a replay of all labs asked for
+        container = {"name": "all", "image": "none", "resources": {"requests": asked}}
+        pod = {"metadata": {"name": "all"}, "spec": {"containers": [container]}}
+        api: Any = config.new_client_from_config(str(place / "admin.conf"))  # type: ignore[no-untyped-call]
+        core: Any = client.CoreV1Api(api)
+        core.create_namespaced_pod("default", pod)
+        until(
+            "the pod to be placed",
+            lambda: core.read_namespaced_pod("all", "default").spec.node_name,
+            seconds=20,
+        )
+    finally:
+        os.sched_setaffinity(0, before)
+        labsandbox("down", "--state", str(place))
