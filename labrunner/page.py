@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import base64
+import functools
 import html
 import mimetypes
 import re
+from collections.abc import Mapping
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -18,23 +22,6 @@ from labrunner.steps import steps_of
 
 OUTSIDE = re.compile(r"<script[^>]*\bsrc=\"https?://[^\"]*\"[^>]*>\s*</script>\s*")
 PICTURES = ("image/png", "image/svg+xml")
-# The exporter's greys and greens are pale, and it cuts long lines of code off.
-LOOK = """<style>
-.jp-InputPrompt, .jp-OutputPrompt { color:#595959 !important; opacity:1 !important }
-.highlight [class^="c"], .highlight [class^="m"] { color:#39676a !important }
-.highlight .ow, .highlight .o { color:#7a1fa8 !important }
-.highlight pre, .jp-RenderedText pre { white-space:pre-wrap !important; overflow-wrap:anywhere }
-.jp-RenderedHTMLCommon table { table-layout:auto !important; overflow-wrap:anywhere }
-</style>
-</head>"""
-# A cell that JupyterLab shows collapsed is a fold in the page.
-FOLDED = """{%- extends 'lab/index.html.j2' -%}
-{% block input_group -%}
-{%- if cell.metadata.get('jupyter', {}).get('source_hidden') -%}
-<details class="labs-folded"><summary>The code of this cell</summary>{{ super() }}</details>
-{%- else -%}{{ super() }}{%- endif -%}
-{%- endblock input_group %}
-"""
 WORDS = re.compile(r"<img alt=\"([^\"]*)\"")
 
 
@@ -47,24 +34,51 @@ class Picture:
     words: str
 
 
+class _Coloured(str):
+    """Code in colours: Pygments has escaped what it says."""
+
+
+@functools.cache
+def _exporter() -> Any:
+    """Return the exporter, whose templates are compiled once and which cleans no code again."""
+    from jinja2 import FileSystemLoader
+    from nbconvert import HTMLExporter
+    from nbconvert.filters import Highlight2HTML, clean_html
+
+    colour = Highlight2HTML(pygments_lexer="ipython3")
+    filters = {
+        "highlight_code": lambda code, **known: _Coloured(colour(code, **known)),
+        "clean_html": lambda text: text if isinstance(text, _Coloured) else clean_html(text),
+    }
+    here = FileSystemLoader(Path(__file__).parent)
+    return HTMLExporter(extra_loaders=[here], template_file="page.html.j2", filters=filters)
+
+
 def write(executed: Path, home: Path) -> Path:
     """Write the HTML page beside an executed notebook and return its place.
 
     `home` is the folder that the notebook comes from: its text shows pictures relative to it.
     """
-    from jinja2 import DictLoader
-    from nbconvert import HTMLExporter
-
-    exporter: Any = HTMLExporter(extra_loaders=[DictLoader({"folded.html.j2": FOLDED})])
-    exporter.template_file = "folded.html.j2"
     notebook = read(executed)
     for cell in notebook.cells:
         if cell.cell_type == "markdown":
             _attach_pictures(cell, home)
-    body, _ = exporter.from_notebook_node(notebook, {"metadata": {"name": executed.stem}})
+    known = {"metadata": {"name": executed.stem}}
+    body, _ = _exporter().from_notebook_node(notebook, known)
     page = executed.with_suffix(".html")
-    page.write_text(OUTSIDE.sub("", body).replace("</head>", LOOK, 1), "utf-8")
+    page.write_text(OUTSIDE.sub("", body), "utf-8")
     return page
+
+
+def write_all(homes: Mapping[Path, Path]) -> None:
+    """Write the pages of many notebooks, each with its home, on as many processors as there are."""
+    if len(homes) < 8:  # A second process takes as long to start.
+        for executed, home in homes.items():
+            write(executed, home)
+        return
+    # Not forked: the display of a replay has a thread.
+    with ProcessPoolExecutor(mp_context=get_context("spawn")) as pool:
+        list(pool.map(write, homes, homes.values()))
 
 
 def _attach_pictures(cell: Any, home: Path) -> None:
@@ -91,26 +105,17 @@ def read(executed: Path) -> Any:
 
 
 def picture(notebook: Any) -> Picture | None:
-    """Return the last picture a lab made."""
+    """Return the last picture a lab made, and the words that the notebook shows it with."""
     last = None
     titles = steps_of(notebook)
     for at, cell in enumerate(notebook.cells):
         for output in cell.get("outputs", ()):
             data = output.get("data", {})
-            for kind in PICTURES:
-                if kind in data:
-                    address = _address(kind, "".join(data[kind]))
-                    last = Picture(address, titles[at][1], _words(data) or titles[at][1])
+            words = WORDS.search("".join(data.get("text/html", "")))
+            for kind in [kind for kind in PICTURES if kind in data]:
+                content = "".join(data[kind]).strip()
+                if kind != "image/png":
+                    content = base64.b64encode(content.encode()).decode()
+                said = html.unescape(words[1]) if words and words[1] else titles[at][1]
+                last = Picture(f"data:{kind};base64,{content}", titles[at][1], said)
     return last
-
-
-def _words(data: Any) -> str:
-    """Return the words that a notebook shows a picture with."""
-    found = WORDS.search("".join(data.get("text/html", "")))
-    return html.unescape(found[1]) if found else ""
-
-
-def _address(kind: str, content: str) -> str:
-    if kind != "image/png":
-        content = base64.b64encode(content.encode()).decode()
-    return f"data:{kind};base64,{content.strip()}"

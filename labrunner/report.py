@@ -6,7 +6,7 @@ import json
 import os
 import platform
 import zipfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,23 +23,19 @@ from labrunner.steps import numbers_of
 OUTSIDE_STEPS = "Before and after the steps"
 
 
-def write(
-    plan: Plan, outcomes: Sequence[Outcome], known: Iterable[str], curriculum: Curriculum
-) -> None:
+def write(plan: Plan, outcomes: Sequence[Outcome], known: set[str], curriculum: Curriculum) -> None:
     """Write everything; a lab whose output holds a secret fails here and is not handed out."""
-    homes = {lab.id: curriculum.notebook(lab).parent for lab in plan.labs}
     files = {lab.id: plan.executed(lab) for lab in plan.labs}
-    known = set(known)
+    homes = {files[lab.id]: curriculum.notebook(lab).parent for lab in plan.labs}
+    page.write_all({file: home for file, home in homes.items() if file.is_file()})
     titles = curriculum.titles()
     shown = []
     for found in outcomes:
         executed = files[found.lab]
         if executed.is_file():
-            page.write(executed, homes[found.lab])
             _refuse_secrets(found, executed, known)
-        group = {"workshop": titles.get(found.lab, "")}
-        again = _again(plan, found, outcomes, curriculum)
-        shown.append(_shown(plan, found, executed) | again | group)
+        more = _again(plan, found, outcomes, curriculum) | {"workshop": titles.get(found.lab, "")}
+        shown.append(_shown(plan, found, executed) | more)
     origin = reproduction.commit(curriculum.root)
     (plan.out / "report.html").write_text(_html(outcomes, shown, origin), "utf-8")
     text = json.dumps(_json(outcomes, shown, origin), indent=1)

@@ -215,9 +215,7 @@ class Keeper:
     def _do_adopt(self, message: Message, _: list[int]) -> Message:
         container = {key: message[key] for key in ("id", "folder", "exit", "pid", "start")}
         pid = container["pid"]
-        if any(known["id"] == container["id"] for known in self.containers.values()):
-            return {"state": "known"}
-        if any(known["id"] == container["id"] for known in self.watched.values()):
+        if self._do_find(container, [])["pid"] is not None:
             return {"state": "known"}
         if not processes.is_alive(pid, container["start"]):
             return {"state": "gone"}
