@@ -214,12 +214,11 @@ class Keeper:
 
     def _do_adopt(self, message: Message, _: list[int]) -> Message:
         container = {key: message[key] for key in ("id", "folder", "exit", "pid", "start")}
-        pid = container["pid"]
         if self._do_find(container, [])["pid"] is not None:
             return {"state": "known"}
-        if not processes.is_alive(pid, container["start"]):
+        if not processes.is_alive(container["pid"], container["start"]):
             return {"state": "gone"}
-        number = os.pidfd_open(pid)
+        number = os.pidfd_open(container["pid"])
         self.watched[number] = container
         self.poll.register(number, select.EPOLLIN)
         log = Log(message["log"])

@@ -40,11 +40,15 @@ class Node:
         finally:
             await supervisor.close()
 
+    def id(self, name: str) -> str:
+        """Return what no other container of the machine is called: its end is looked for there."""
+        return f"{self.mark}-{name}"
+
     def request(self, name: str, script: str, **more: Any) -> dict[str, Any]:
         folder = self.folder / name
         (folder / "root").mkdir(parents=True, exist_ok=True)
         spec = {
-            "id": name,
+            "id": self.id(name),
             "log": str(folder / "0.log"),
             "exit": str(folder / "0.exit"),
             "folder": str(folder),
@@ -57,7 +61,7 @@ class Node:
             "env": {
                 "PATH": os.defpath,
                 processes.NODE_MARK: self.mark,
-                processes.CONTAINER_MARK: name,
+                processes.CONTAINER_MARK: self.id(name),
             },
             **more,
         }
@@ -100,7 +104,7 @@ def test_start_tells_output_and_exit_code(node: Node) -> None:
     async def play() -> dict[str, Any]:
         async with node.connected() as keeper:
             await keeper.ask(node.request("a", "echo out; echo err >&2; printf end; exit 3"))
-            return await keeper.exit_of("a")
+            return await keeper.exit_of(node.id("a"))
 
     end = asyncio.run(play())
     assert (end["code"], end["signal"]) == (3, None)
@@ -124,7 +128,7 @@ def test_end_takes_everything_the_container_started_with_it(node: Node) -> None:
     async def play() -> None:
         async with node.connected() as keeper:
             await keeper.ask(node.request("a", script))
-            await keeper.exit_of("a")
+            await keeper.exit_of(node.id("a"))
 
     asyncio.run(play())
     assert node.pids() == [node.keeper()]
@@ -161,12 +165,12 @@ def test_killed_keeper_is_replaced_and_no_line_is_lost(node: Node) -> None:
             os.kill(node.keeper(), signal.SIGKILL)
             await asyncio.wait_for(back.wait(), 10)
             folder = node.folder / "a"
-            request = {"op": "adopt", "id": "a", "folder": str(folder)}
+            request = {"op": "adopt", "id": node.id("a"), "folder": str(folder)}
             request |= {"log": str(folder / "0.log"), "exit": str(folder / "0.exit")}
             request |= {"pid": started["pid"], "start": started["start"]}
             found = await keeper.ask(request)
             (folder / "root" / "go").write_text("\n")
-            return found, await keeper.exit_of("a")
+            return found, await keeper.exit_of(node.id("a"))
 
     os.makedirs(node.folder / "a" / "root")
     os.mkfifo(node.folder / "a" / "root" / "go")
@@ -229,7 +233,7 @@ def test_keeper_does_nothing_for_who_has_no_key(node: Node, hello: Any) -> None:
                     with contextlib.suppress(OSError):  # it hangs up after the first
                         stranger.send(json.dumps(packet).encode())
                 said = await asyncio.to_thread(_hear, stranger)
-            known = await keeper.ask({"op": "find", "id": "a"})
+            known = await keeper.ask({"op": "find", "id": node.id("a")})
             return said, begun["pid"] == known["pid"], await keeper.ask({"op": "find", "id": "b"})
 
     said, is_unharmed, other = asyncio.run(play())
@@ -269,7 +273,7 @@ def test_confined_container_cannot(node: Node, tmp_path: Path, script: str) -> N
     async def play() -> dict[str, Any]:
         async with node.connected() as keeper:
             await keeper.ask(node.request("a", f"touch inside && {words} && echo done"))
-            return await keeper.exit_of("a")
+            return await keeper.exit_of(node.id("a"))
 
     assert asyncio.run(play())["code"] != 0
     assert (node.folder / "a" / "root" / "inside").exists()
