@@ -15,7 +15,8 @@ import struct
 from typing import NamedTuple
 
 _CHUNK = 64 * 1024
-_LONG = 1024 * 1024
+_LONG = 256 * 1024
+_NOWHERE = -1
 _HEAD = struct.Struct("<4Q")
 
 
@@ -36,8 +37,11 @@ class Intake:
     def __init__(self, path: str, *, is_new: bool) -> None:
         self.path = path
         flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | (os.O_TRUNC if is_new else 0)
-        self.number = os.open(path, flags, 0o600)
-        head = os.pread(self.number, _HEAD.size, 0)
+        try:
+            self.number = os.open(path, flags, 0o600)
+            head = os.pread(self.number, _HEAD.size, 0)
+        except OSError:  # The disk is full: the pipe is read all the same.
+            self.number, head = _NOWHERE, b""
         if len(head) < _HEAD.size:
             head = _HEAD.pack(0, 0, _HEAD.size, _HEAD.size)
         found: tuple[int, int, int, int] = _HEAD.unpack(head)
@@ -47,7 +51,7 @@ class Intake:
 
     def left(self) -> tuple[bytes, bytes]:
         """Return what an earlier reader left: the line it had begun, and what it had taken."""
-        if os.fstat(self.number).st_size < self.end:
+        if self.number == _NOWHERE or os.fstat(self.number).st_size < self.end:
             self.start = self.end = _HEAD.size  # It was ended while it emptied the intake.
             return b"", b""
         begun = os.pread(self.number, self.end - self.start, self.start)
@@ -96,8 +100,8 @@ class Intake:
 
     def close(self) -> None:
         """Forget all of it."""
-        os.close(self.number)
-        with contextlib.suppress(OSError):  # The pod's folder is gone.
+        with contextlib.suppress(OSError):  # There is no file, or the pod's folder is gone.
+            os.close(self.number)
             os.unlink(self.path)
 
     def _write(self, mark: Mark) -> None:

@@ -25,14 +25,17 @@ one => one.insertAdjacentHTML('beforeend',
 THEIRS = (f"{TEXTS} pre span",)
 
 
-@pytest.mark.parametrize("lab", ["lab_01", "lab_02"])
+LABS = pytest.mark.parametrize("lab", ["lab_01", pytest.param("lab_02", marks=pytest.mark.nightly)])
+
+
+@LABS
 def test_lab_in_jupyterlab_is_accessible(lab: str, request: pytest.FixtureRequest) -> None:
     opened: OpenLab = request.getfixturevalue(lab)
     with opened.unrolled() as page:
         assert violations(page, OUTPUTS, TEXTS, but=THEIRS) == []
 
 
-@pytest.mark.parametrize("lab", ["lab_01", "lab_02"])
+@LABS
 def test_lab_in_jupyterlab_shows_its_pictures(lab: str, request: pytest.FixtureRequest) -> None:
     opened: OpenLab = request.getfixturevalue(lab)
     assert opened.broken_pictures() == []

@@ -132,3 +132,14 @@ def test_full_disk_drops_output_and_goes_on(
     again.finish()
     pump.finish()
     assert logged(tmp_path, b"stdout") == b"begun and ended\nbegun on a full disk and ended\nlast"
+
+
+def test_disk_with_no_room_for_the_intake_costs_no_line(tmp_path: Path) -> None:
+    out = Stream(tmp_path)
+    nowhere = Intake(str(tmp_path / "no such folder" / "taken"), is_new=True)
+    pump = Pump(out.reading, "stdout", Log(str(tmp_path / "0.log")), "x", nowhere)
+    for said in (b"begun", b" and ended\nbegun", b" again"):
+        os.write(out.writing, said)
+        assert pump.read()
+    pump.finish()
+    assert logged(tmp_path, b"stdout") == b"begun and ended\nbegun again"

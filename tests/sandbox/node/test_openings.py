@@ -61,6 +61,8 @@ ALLOWED = {
     ("images", "_read"): OURS,
     ("images", "pack"): OURS,
     ("images", "unpack"): "from the catalogue into a root that nothing has run in yet",
+    ("intake", "Intake.__init__"): STATE,
+    ("intake", "Intake.close"): STATE,
     ("journal", "Log._open"): STATE,
     ("journal", "Log.write"): STATE,
     ("keeper", "Keeper._do_adopt"): STATE,
