@@ -55,7 +55,7 @@ class Intake:
             self.start = self.end = _HEAD.size  # It was ended while it emptied the intake.
             return b"", b""
         begun = os.pread(self.number, self.end - self.start, self.start)
-        taken = os.pread(self.number, _LONG, self.end)
+        taken = os.pread(self.number, _CHUNK, self.end)
         self._taken = len(taken)
         return begun, taken
 

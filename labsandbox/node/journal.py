@@ -13,7 +13,6 @@ import time
 from labsandbox.node.intake import Intake, Mark
 
 LIMIT = 10 * 1024 * 1024
-_CHUNK = 64 * 1024
 _LONGEST = 16 * 1024
 
 

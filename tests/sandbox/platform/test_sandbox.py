@@ -182,7 +182,7 @@ def test_one_processor_has_room_for_all_workshops_of_a_learner(tmp_path: Path) -
     os.sched_setaffinity(0, {min(before)})
     try:
         labsandbox("up", "--state", str(place), "--detach")
-        asked = {"cpu": "2200m", "memory": "6528Mi"}  # the most that a replay of all labs asked for
+        asked = {"cpu": "2200m", "memory": "6528Mi"}  # a replay of all labs asked for 2050m
         container = {"name": "all", "image": "none", "resources": {"requests": asked}}
         pod = {"metadata": {"name": "all"}, "spec": {"containers": [container]}}
         api: Any = config.new_client_from_config(str(place / "admin.conf"))  # type: ignore[no-untyped-call]
