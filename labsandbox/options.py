@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from labsandbox.catalogue import OURS, Catalogue
 
-# More than the applications of all workshops together ask for, when one learner goes through them in
-# one sandbox: 2.05 processors and 6.4 GiB were the most in a replay, looked at every four seconds.
+# More than the applications of all workshops together ask for when one learner goes through them:
+# 2.05 processors and 6.4 GiB were the most in a replay, looked at every four seconds.
 _CORES, _GIBIBYTES = 3, 8
 
 
