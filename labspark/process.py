@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -32,13 +33,21 @@ def run_python(code: str, *arguments: object) -> str:
 
 
 def kill(process: subprocess.Popen[bytes]) -> int:
-    """Send SIGKILL, which no program can catch, to a process and all it has started."""
-    with psutil.Process(process.pid).oneshot():
-        family = [psutil.Process(process.pid), *psutil.Process(process.pid).children(True)]
+    """Send SIGKILL, which no program can catch, to a process and all it has started.
+
+    Return how many were stopped for it: 0 when the process had ended by itself.
+    """
+    family: list[psutil.Process] = []
+    if process.poll() is None:
+        first = psutil.Process(process.pid)
+        while new := [one for one in (first, *first.children(recursive=True)) if one not in family]:
+            family += new
+            for member in new:  # a stopped one starts no other, and tidies up after none
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    member.suspend()
     for member in family:
-        member.suspend()  # or one of them could tidy up when it sees another one gone
-    for member in family:
-        member.kill()
+        with contextlib.suppress(psutil.NoSuchProcess):
+            member.kill()
     process.wait()
     psutil.wait_procs(family, timeout=30)
     return len(family)
