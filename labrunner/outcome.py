@@ -54,16 +54,9 @@ class Outcome:
     def fail(self, name: str, text: str) -> None:
         """Turn a lab into a failed one for a reason outside of its cells."""
         self.status = FAILED
-        known = {
-            "cell": 0,
-            "source_cell": 0,
-            "id": "",
-            "count": None,
-            "step": 0,
-            "title": "",
-            "source": "",
-            "trace": "",
-        }
+        nowhere = dict.fromkeys(("cell", "source_cell", "step"), 0)
+        unsaid = dict.fromkeys(("id", "title", "source", "trace"), "")
+        known = {**nowhere, **unsaid, "count": None}
         self.error = self.error or {**known, "name": name, "text": text}
 
 

@@ -6,11 +6,13 @@ import base64
 import functools
 import html
 import mimetypes
+import os
 import re
+import subprocess
+import sys
 from collections.abc import Mapping
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from multiprocessing import get_context
+from itertools import chain
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -72,13 +74,18 @@ def write(executed: Path, home: Path) -> Path:
 
 def write_all(homes: Mapping[Path, Path]) -> None:
     """Write the pages of many notebooks, each with its home, on as many processors as there are."""
-    if len(homes) < 8:  # A second process takes as long to start.
-        for executed, home in homes.items():
+    pairs = list(homes.items())
+    count = min(os.cpu_count() or 1, len(pairs) // 4)  # A second process takes as long to start.
+    if count < 2:
+        for executed, home in pairs:
             write(executed, home)
         return
-    # Not forked: the display of a replay has a thread.
-    with ProcessPoolExecutor(mp_context=get_context("spawn")) as pool:
-        list(pool.map(write, homes, homes.values()))
+    # `multiprocessing` would run once more, in each process, the program that was started.
+    words = [sys.executable, "-P", "-m", __name__]
+    parts = [chain.from_iterable(pairs[first::count]) for first in range(count)]
+    for run in [subprocess.Popen([*words, *part]) for part in parts]:
+        if run.wait():
+            raise subprocess.CalledProcessError(run.returncode, words)
 
 
 def _attach_pictures(cell: Any, home: Path) -> None:
@@ -119,3 +126,8 @@ def picture(notebook: Any) -> Picture | None:
                 said = html.unescape(words[1]) if words and words[1] else titles[at][1]
                 last = Picture(f"data:{kind};base64,{content}", titles[at][1], said)
     return last
+
+
+if __name__ == "__main__":
+    for place in zip(sys.argv[1::2], sys.argv[2::2], strict=True):
+        write(*map(Path, place))

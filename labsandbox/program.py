@@ -10,10 +10,16 @@ import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
+import aiohttp
+
 from labsandbox import bounds, loop
-from labsandbox.client import Client, ClientError
+from labsandbox.client import Client, ClientError, KubeconfigError
+
+log = logging.getLogger(__name__)
 
 Work = Callable[[Client], Awaitable[None]]
+
+_PAUSE = 1.0  # seconds between two questions to a server that does not answer
 
 
 def run(kubeconfig: Path, name: str, work: Work, *, verbose: bool = True) -> int:
@@ -33,8 +39,31 @@ def run(kubeconfig: Path, name: str, work: Work, *, verbose: bool = True) -> int
 
 async def _until_stopped(kubeconfig: Path, name: str, work: Work) -> None:
     async with Client.from_kubeconfig(kubeconfig, user_agent=name) as client:
-        task = asyncio.ensure_future(work(client))
+        task = asyncio.ensure_future(_once_reached(client, kubeconfig, work))
         for number in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(number, task.cancel)
         with contextlib.suppress(asyncio.CancelledError):
             await task
+
+
+async def _once_reached(client: Client, kubeconfig: Path, work: Work) -> None:
+    """Begin when the API answers; until then say what is in the way, each reason once."""
+    server = client.access.server
+    said = ""
+    while True:
+        try:
+            await client.request("GET", "/version")
+            break
+        except aiohttp.ClientConnectorCertificateError as error:
+            raise KubeconfigError(
+                f"Expected {server} to show a certificate that the certificate-authority of "
+                f"{kubeconfig} has signed, found: {error.certificate_error}. Take the kubeconfig "
+                "of this server."
+            ) from error
+        except (ClientError, aiohttp.ClientError, OSError, TimeoutError) as error:
+            reason = str(error) or type(error).__name__
+            if reason != said:
+                log.warning("%s does not answer yet, and is asked again: %s", server, reason)
+                said = reason
+            await asyncio.sleep(_PAUSE)
+    await work(client)

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import contextlib
-import logging
-import signal
 import sys
 from pathlib import Path
 
-from labsandbox import bounds, loop, owner
+from labsandbox import owner, program
 from labsandbox.catalogue import Catalogue
-from labsandbox.client import Client, ClientError
+from labsandbox.client import Client
 from labsandbox.kubedirector.install import InstallError
 from labsandbox.kubedirector.job import Deadlines
 from labsandbox.kubedirector.operator import Options, serve
@@ -33,10 +30,6 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--parent-pid", type=int, help="end when this process is gone")
     parser.add_argument("-v", "--verbose", action="store_true")
     chosen = parser.parse_args(arguments)
-    logging.basicConfig(
-        level=logging.INFO if chosen.verbose else logging.WARNING,
-        format="%(asctime)s %(name)s %(levelname)s %(message)s",
-    )
     options = Options(
         webhook_host=chosen.webhook_host,
         webhook_port=chosen.webhook_port,
@@ -46,29 +39,27 @@ def main(arguments: list[str] | None = None) -> int:
         catalogue=Catalogue(chosen.catalog) if chosen.catalog else None,
         deadlines=Deadlines(chosen.configure_deadline, chosen.script_deadline),
     )
-    bounds.protect()
     try:
-        loop.run(_serve(chosen.kubeconfig, options, chosen.parent_pid))
-    except (ClientError, InstallError) as error:
+        return program.run(
+            chosen.kubeconfig,
+            "kubedirector",
+            lambda client: _serve(client, options, chosen.parent_pid),
+            verbose=chosen.verbose,
+        )
+    except InstallError as error:
         print(f"kubedirector: {error}", file=sys.stderr)
         return 1
-    return 0
 
 
-async def _serve(kubeconfig: Path, options: Options, parent_pid: int | None) -> None:
+async def _serve(client: Client, options: Options, parent_pid: int | None) -> None:
     ready = asyncio.Event()
-    async with Client.from_kubeconfig(kubeconfig, user_agent="kubedirector") as client:
-        work = asyncio.create_task(serve(client, options, ready))
-        for number in (signal.SIGINT, signal.SIGTERM):
-            asyncio.get_running_loop().add_signal_handler(number, work.cancel)
-        said = asyncio.create_task(_say_ready(ready))
-        watched = asyncio.create_task(_watch_parent(parent_pid, work))
-        try:
-            with contextlib.suppress(asyncio.CancelledError):
-                await work
-        finally:
-            said.cancel()
-            watched.cancel()
+    said = asyncio.create_task(_say_ready(ready))
+    watched = asyncio.create_task(_watch_parent(parent_pid, asyncio.current_task()))
+    try:
+        await serve(client, options, ready)
+    finally:
+        said.cancel()
+        watched.cancel()
 
 
 async def _say_ready(ready: asyncio.Event) -> None:
@@ -76,8 +67,8 @@ async def _say_ready(ready: asyncio.Event) -> None:
     print("kubedirector is ready", flush=True)
 
 
-async def _watch_parent(pid: int | None, work: asyncio.Task[None]) -> None:
-    if pid:
+async def _watch_parent(pid: int | None, work: asyncio.Task[None] | None) -> None:
+    if pid and work:
         await owner.until_gone(pid)
         work.cancel()
 

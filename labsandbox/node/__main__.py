@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
-import contextlib
-import logging
-import signal
+import sys
 from pathlib import Path
 
-from labsandbox import bounds, loop, node
-from labsandbox.client import Client
+from labsandbox import loop, node, program
 from labsandbox.node import pressure
 from labsandbox.node.settings import NodeSettings
 
@@ -36,10 +32,12 @@ def _arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-async def _run(arguments: argparse.Namespace) -> None:
+def main() -> int:
+    """Run from the command line."""
+    arguments = _arguments()
     if arguments.stop:
-        await node.stop(arguments.state)
-        return
+        loop.run(node.stop(arguments.state))
+        return 0
     settings = NodeSettings(
         name=arguments.name,
         images=arguments.images,
@@ -50,20 +48,10 @@ async def _run(arguments: argparse.Namespace) -> None:
         thresholds=arguments.eviction_hard,
     )
     kubeconfig = arguments.kubeconfig or arguments.state / "kubeconfigs" / "node.conf"
-    async with Client.from_kubeconfig(kubeconfig, user_agent="kubelet") as client:
-        work = asyncio.ensure_future(node.run(client, arguments.state, settings))
-        for number in (signal.SIGTERM, signal.SIGINT):
-            asyncio.get_running_loop().add_signal_handler(number, work.cancel)
-        with contextlib.suppress(asyncio.CancelledError):
-            await work
-
-
-def main() -> None:
-    """Run from the command line."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
-    bounds.protect()
-    loop.run(_run(_arguments()))
+    return program.run(
+        kubeconfig, "kubelet", lambda client: node.run(client, arguments.state, settings)
+    )
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

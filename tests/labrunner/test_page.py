@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import nbformat
@@ -24,6 +26,7 @@ def executed(folder: Path, text: str, **data: str) -> Path:
     notebook = nbformat.v4.new_notebook(
         cells=[nbformat.v4.new_markdown_cell(f"## 1. Draw a dot\n\n{text}"), cell]
     )
+    folder.mkdir(exist_ok=True)
     nbformat.write(notebook, folder / "lab.ipynb")
     return folder / "lab.ipynb"
 
@@ -73,3 +76,22 @@ def test_collapsed_code_is_folded_and_its_output_is_not(tmp_path: Path) -> None:
     assert "check" in inside
     assert "says the output" not in inside
     assert "says the output" in text
+
+
+def test_pages_of_many_labs_are_written_by_a_program_that_is_started_once(tmp_path: Path) -> None:
+    """The installed `labs` does not ask whether it is what was started, as this one does not."""
+    program = tmp_path / "program.py"
+    program.write_text(
+        "import sys; from pathlib import Path; from labrunner import page; print('started')\n"
+        "page.write_all({Path(word): Path(word).parent for word in sys.argv[1:]})\n"
+    )
+    labs = [executed(tmp_path / str(number), f"Lab {number}") for number in range(8)]
+    words = [sys.executable, str(program), *map(str, labs)]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=100, cwd=ROOT)
+    assert (done.returncode, done.stdout) == (0, "started\n"), done.stderr
+    for number, lab in enumerate(labs):
+        assert f"Lab {number}" in lab.with_suffix(".html").read_text("utf-8")
+    labs[3].write_text("no notebook")
+    done = subprocess.run(words, capture_output=True, text=True, timeout=100, cwd=ROOT)
+    assert done.returncode != 0
+    assert "no notebook" in done.stderr or "NotJSONError" in done.stderr
