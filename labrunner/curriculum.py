@@ -25,6 +25,7 @@ class Lab:
     level: str
     minutes: int
     needs: tuple[str, ...] = ()
+    after: tuple[str, ...] = ()
     platform: bool = False
     kind: str = "lab"
     set: Mapping[str, Any] = field(default_factory=dict)
@@ -158,16 +159,16 @@ def _lab(entry: dict[str, Any], before: set[str]) -> Lab:
     if unknown:
         raise BadCurriculum(f"{where}: unknown key {sorted(unknown)}; see the head of labs.toml.")
     try:
-        for key in ("needs", "environment"):
+        for key in ("needs", "after", "environment"):
             if isinstance(entry.get(key), str):
                 raise BadCurriculum(f'{where}: expected {key} = ["{entry[key]}"], found a text.')
-        lists = {key: tuple(entry.get(key, ())) for key in ("needs", "environment")}
+        lists = {key: tuple(entry.get(key, ())) for key in ("needs", "after", "environment")}
         lab = Lab(**{**entry, **lists})
     except TypeError as error:
         raise BadCurriculum(f"{where}: a key is missing ({error}).") from error
     if lab.id in before:
         raise BadCurriculum(f"{where}: this id stands there twice.")
-    if missing := [need for need in lab.needs if need not in before]:
+    if missing := [other for other in (*lab.needs, *lab.after) if other not in before]:
         raise BadCurriculum(f"{where}: needs {missing}, which must stand above it.")
     if lab.kind not in KINDS:
         raise BadCurriculum(f"{where}: kind is one of {KINDS}, found {lab.kind!r}.")

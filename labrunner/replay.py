@@ -152,16 +152,18 @@ class Run:
                 self.board.tell(found)
 
     def _ready(self) -> list[Lab]:
+        to_come = {lab for lab, one in self.outcomes.items() if one.status in (WAITING, RUNNING)}
         return [
             lab
             for lab in self.plan.labs
             if self.outcomes[lab.id].status == WAITING
             and all(need.status == PASSED for need in self._needs(lab))
+            and not to_come.intersection(lab.after)
         ]
 
     def _ahead(self, lab: Lab) -> int:
         """Return the minutes of the longest way from here on, which is begun first."""
-        after = [self._ahead(one) for one in self.plan.labs if lab.id in one.needs]
+        after = [self._ahead(one) for one in self.plan.labs if lab.id in (*one.needs, *one.after)]
         return lab.minutes + max(after, default=0)
 
     def _start(self, lab: Lab) -> None:

@@ -270,26 +270,29 @@ check(
 # %% [markdown]
 # ## 5. Decide by a rule
 #
-# Devices send twenty windows without drift; the calls of lab logistics-05 are among them. Then a new
-# firmware sends values that are too high. Now and then a single window exceeds the limit by chance, so the
-# rule requires **two in a row**.
+# Devices send twenty windows without drift. Then a new firmware sends values that are too high. Others
+# call the same model, so you keep the id of each answer that your devices got; its row of metrics has
+# the same id. Now and then a single window exceeds the limit by chance, so the rule requires **two in a
+# row**.
 
 # %%
-dice = np.random.default_rng(seed)
+dice, ids = np.random.default_rng(seed), []
 
 
 def send(more: float = 0.0) -> bool:
     day = days[dice.integers(len(days))]
     at = dice.integers(len(day) - minutes)
     pattern = (day[at : at + minutes] + more).tolist()
-    return post("model", accessKey=model["access_key"], request={"pattern": pattern}).ok
+    answer = post("model", accessKey=model["access_key"], request={"pattern": pattern}).json()
+    ids.append(answer["response"]["uuid"])
+    return True
 
 
 notes = home / "drift.json"
 if not notes.exists() or json.loads(notes.read_text())["crn"] != crn:
-    Crowd(send, callers).send(max(0, quiet * size - len(calls_of(crn))))
-    notes.write_text(json.dumps({"crn": crn, "before": len(calls_of(crn)) // size * size}))
+    Crowd(send, callers).send(quiet * size)
     Crowd(lambda: send(shift), callers).send(3 * size)
+    notes.write_text(json.dumps({"crn": crn, "ids": ids}))
 
 # %% tags=["blank"]
 def fires(values: list[float]) -> list[bool]:
@@ -302,9 +305,9 @@ def fires(values: list[float]) -> list[bool]:
 
 
 def windows() -> list[np.ndarray]:
-    levels, before = calls_of(crn)["level"].to_numpy(), json.loads(notes.read_text())["before"]
-    starts = [*range(0, before, size)][-quiet:] + [len(levels) - part * size for part in (3, 2, 1)]
-    return [levels[at : at + size] for at in starts]
+    kept = json.loads(notes.read_text())["ids"]
+    levels = calls_of(crn).set_index("predictionUuid").loc[kept, "level"].to_numpy()
+    return [levels[at : at + size] for at in range(0, len(levels), size)]
 
 
 values = [psi(levels) for levels in windows()]
@@ -340,7 +343,7 @@ check(
     hint=[
         "Look at the last windows of the curve: they are far above the limit.",
         "Usually the rule requires one window only: `fires([0.1, 0.9, 0.1])` in a cell must hold no True.",
-        "Run the cells that begin `dice = np.random`, `def fires(` and `table = calls_of` again, then this one.",
+        "Run the cells that begin `dice, ids = np.random`, `def fires(` and `table = calls_of` again, then this one.",
     ],
 )
 
@@ -348,8 +351,8 @@ check(
 # ## If it does not work
 #
 # - **`KeyError: 'compute_ms'`**: the deployment reports no metrics of its own. Run lab logistics-05.
-# - **The drift does not show**: the model was deployed again, so its rows start from zero. Run lab
-#   logistics-05, then this one.
+# - **`KeyError: … not in index`**: the model was deployed again while your devices sent. Run this lab
+#   again from its first cell.
 # - **The alert fires without drift**: the windows have too few calls. Take `size = 200`, or fewer bins.
 
 # %% [markdown]
