@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from labsandbox.client import Resource
-from labsandbox.client.resources import NAMESPACES
+from labsandbox.client.resources import EVENTS, LEASES, NAMESPACES
 from labsandbox.controllers import objects
 from labsandbox.controllers.actions import Action, Again, DeleteAll, Finalize, Replace
 
@@ -19,7 +19,8 @@ def reconcile(
 ) -> list[Action]:
     """Return the next step of a namespace's deletion.
 
-    `content` holds every namespaced resource with what the namespace has of it.
+    `content` holds every namespaced resource that is followed, with what the namespace has of it.
+    Events and leases are not: nobody waits for them, so the last step deletes what there may be.
     """
     if not objects.is_deleted(namespace):
         return []
@@ -44,7 +45,12 @@ def reconcile(
     if left:
         return [*actions, Again(_RETRY_SECONDS)]
     kept = [name for name in finalizers if name != "kubernetes"]
-    return [Finalize({**namespace, "spec": {**namespace["spec"], "finalizers": kept}})]
+    name = namespace["metadata"]["name"]
+    return [
+        DeleteAll(EVENTS, name),
+        DeleteAll(LEASES, name),
+        Finalize({**namespace, "spec": {**namespace["spec"], "finalizers": kept}}),
+    ]
 
 
 def _conditions(

@@ -15,8 +15,10 @@ from labsandbox.client.resources import (
     CRONJOBS,
     DEPLOYMENTS,
     ENDPOINTS,
+    EVENTS,
     HPAS,
     JOBS,
+    LEASES,
     NAMESPACES,
     PDBS,
     PODS,
@@ -372,3 +374,16 @@ def test_autoscaler_says_what_it_does_not_know(cluster: Cluster, namespace: str)
         return any(c["reason"] == "FailedGetScale" and c["status"] == "False" for c in stated)
 
     cluster.until(is_told, "the autoscaler says that its target is missing")
+
+
+def test_deleted_namespace_takes_its_events_and_leases_with_it(cluster: Cluster) -> None:
+    name = "short-lived"
+    about = {"kind": "Pod", "name": "p", "namespace": name}
+    cluster.create(NAMESPACES, {"metadata": {"name": name}})
+    cluster.create(EVENTS, {"metadata": {"name": "e"}, "involvedObject": about}, name)
+    cluster.create(LEASES, {"metadata": {"name": "mine"}}, name)
+    cluster.delete(NAMESPACES, name, None)
+    cluster.until(lambda: cluster.get(NAMESPACES, name) is None, "the namespace is gone")
+    cluster.create(NAMESPACES, {"metadata": {"name": name}})
+    assert cluster.list(EVENTS, name) == []
+    assert cluster.list(LEASES, name) == []
