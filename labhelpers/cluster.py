@@ -294,7 +294,7 @@ def _last_words(clients: Clients, name: str) -> str:
             )
         except client.ApiException:  # it has not begun: it has no log
             continue
-        if log.strip():
+        if log and log.strip():  # None when the API answers that there is no content yet
             said.append(f"The last words of pod {pod.metadata.name}: {log.strip()}")
     more = [f"{len(said) - MOST} more pods wait, too."] if len(said) > MOST else []
     return " ".join([*said[:MOST], *more])

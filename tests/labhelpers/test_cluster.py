@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,11 +11,24 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from kubernetes import client
 
 from labhelpers import cluster
 from labhelpers.deadline import WaitTimeout, wait
 
 pytestmark = pytest.mark.fast
+
+
+@contextmanager
+def serving(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
+    with HTTPServer(("127.0.0.1", 0), handler) as listening:
+        thread = threading.Thread(target=listening.serve_forever, args=(0.05,))
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{listening.server_port}"
+        finally:
+            listening.shutdown()
+            thread.join()
 
 
 @contextmanager
@@ -32,12 +46,8 @@ def service(*statuses: int) -> Iterator[tuple[str, list[str]]]:
         def log_message(self, *_: Any) -> None:
             """Say nothing."""
 
-    with HTTPServer(("127.0.0.1", 0), Handler) as listening:
-        thread = threading.Thread(target=listening.serve_forever, args=(0.05,))
-        thread.start()
-        yield f"http://127.0.0.1:{listening.server_port}", tokens
-        listening.shutdown()
-        thread.join()
+    with serving(Handler) as address:
+        yield address, tokens
 
 
 def call(monkeypatch: pytest.MonkeyPatch, address: str) -> tuple[Any, str]:
@@ -63,3 +73,33 @@ def test_service_that_never_answers_is_named(monkeypatch: pytest.MonkeyPatch) ->
     with service(503) as (address, _), pytest.raises(WaitTimeout) as failed:
         call(monkeypatch, address)
     assert f"airflow-ann to answer at {address}; last seen: HTTP 503" in str(failed.value)
+
+
+def test_pod_whose_log_has_no_content_yet_is_passed_over() -> None:
+    """A server answers 204 for the log of a pod that no node has, and the client returns None."""
+    pods = {
+        "kind": "PodList",
+        "apiVersion": "v1",
+        "items": [{"metadata": {"name": "ann-0", "namespace": "team"}, "status": {}}],
+    }
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            is_log = self.path.partition("?")[0] == "/api/v1/namespaces/team/pods/ann-0/log"
+            body = b"" if is_log else json.dumps(pods).encode()
+            self.send_response(204 if is_log else 200)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+            asked.append(self.path)
+
+        def log_message(self, *_: Any) -> None:
+            """Say nothing."""
+
+    asked: list[str] = []
+    with serving(Handler) as address:
+        core = client.CoreV1Api(client.ApiClient(client.Configuration(host=address)))
+        found = cluster._last_words(SimpleNamespace(core=core, namespace="team"), "ann")  # type: ignore[arg-type]
+    assert found == ""
+    assert "/log" in asked[-1]

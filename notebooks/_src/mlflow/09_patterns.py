@@ -144,7 +144,7 @@ def phase(app: str) -> str:
 
 def log(app: str, name: str) -> str:
     text = k8s.core.read_namespaced_pod_log(pods(app)[0].metadata.name, **WHERE, container=name)
-    return text or ""  # the client returns None for a log without a line
+    return text or ""  # the client returns None for a pod without a place
 
 
 for app in ("init", "init-broken"):

@@ -431,7 +431,7 @@ def prove() -> str:
     wipe()
     order()
     found = wait("the new application's first line", lambda: k8s.core.read_namespaced_pod_log(f"{name}-0", **WHERE),
-                 until=lambda text: "old beats" in text, deadline=120, ignoring=(OSError, client.ApiException))
+                 until=lambda text: "old beats" in (text or ""), deadline=120, ignoring=(OSError, client.ApiException))
     wipe()
     return found.splitlines()[0]
 
