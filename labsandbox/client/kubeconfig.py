@@ -32,7 +32,6 @@ class Access:
     token: str | None = None
     token_file: Path | None = None
     exec_spec: dict[str, Any] | None = None
-    is_verifying: bool = True
     _exec_token: str | None = None
     _exec_expiry: datetime | None = field(default=None)
 
@@ -41,9 +40,6 @@ class Access:
         if not self.server.startswith("https:"):
             return None
         context = ssl.create_default_context(cadata=self.ca_pem)
-        if not self.is_verifying:
-            context.check_hostname = False
-            context.verify_mode = ssl.CERT_NONE
         if self.cert_pem and self.key_pem:
             # ssl only loads a key pair from files; it is gone again after the call.
             with tempfile.NamedTemporaryFile("w", suffix=".pem") as pair:
@@ -111,7 +107,6 @@ def load(path: str | Path, context: str | None = None) -> Access:
         token=user.get("token"),
         token_file=file.parent / token_file if token_file else None,
         exec_spec=user.get("exec"),
-        is_verifying=not cluster.get("insecure-skip-tls-verify"),
     )
 
 

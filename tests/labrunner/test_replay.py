@@ -22,7 +22,7 @@ from rich.console import Console
 
 from labhelpers.deadline import wait
 from labrunner import notebook, outcome, replay, session
-from labrunner.curriculum import Curriculum, load
+from labrunner.curriculum import Curriculum
 from labrunner.errors import ReplayBusy
 from labrunner.outcome import Outcome
 from labrunner.replay import Plan
@@ -398,15 +398,3 @@ def test_place_where_nobody_may_write_is_told_with_what_to_type(tmp_path: Path) 
         replay.only_one(tmp_path / "file" / "out"),
     ):
         raise AssertionError("it began")
-
-
-def test_lab_waits_for_the_one_it_comes_after_and_runs_although_that_one_failed(
-    checkout: Checkout, run: Run
-) -> None:
-    labs = checkout(a=(FAILS, []), b=(PASSES, []))
-    listed = labs.root / "labs.toml"
-    listed.write_text(listed.read_text() + 'after = ["toy/a"]\n')
-    told = run(load(labs.root), jobs=2)
-    assert [found.status for found in told.outcomes.values()] == ["failed", "passed"]
-    lines = [line.split()[:2] for line in told.said.splitlines() if "toy/" in line]
-    assert lines.index(["✗", "toy/a"]) < lines.index(["▸", "toy/b"])

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
+import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,8 +15,6 @@ import pytest
 import yaml
 
 from labsandbox import certificates
-from labsandbox.client import Client
-from labsandbox.client.resources import NAMESPACES, SERVICEACCOUNTS
 from tests.sandbox.conftest import ROOT, ApiServer
 
 NAMES = {"controllers": "controllers", "node": "kubelet", "kubedirector": "kubedirector"}
@@ -64,31 +61,19 @@ def test_part_ends_with_a_sentence_where_it_cannot_trust_the_server(
     assert f"the certificate-authority of {kubeconfig}" in said
 
 
-def test_part_waits_for_a_server_that_does_not_answer_and_says_so_once(
+def test_part_waits_for_a_server_that_is_away_and_says_so_once(
     apiserver: ApiServer, tmp_path: Path
 ) -> None:
-    kubeconfig = _kubeconfig(apiserver, tmp_path, server="https://127.0.0.1:1")
-    with _part("controllers", kubeconfig, tmp_path) as program:
-        time.sleep(4)  # it asks every second
-        assert program.poll() is None
-        program.terminate()
-        said = program.communicate(timeout=SECONDS)[1]
-    assert said.count("https://127.0.0.1:1 does not answer yet, and is asked again") == 1
-
-
-def test_kubeconfig_may_say_that_the_server_is_not_verified(
-    apiserver: ApiServer, tmp_path: Path
-) -> None:
-    kubeconfig = _kubeconfig(apiserver, tmp_path, **{"insecure-skip-tls-verify": True})
-    namespace = f"unverified-{os.getpid()}"
-    with _part("controllers", kubeconfig, tmp_path):
-        asyncio.run(_until_it_has_an_account(kubeconfig, namespace))
-
-
-async def _until_it_has_an_account(kubeconfig: Path, namespace: str) -> None:
-    """Make a namespace and wait for the ServiceAccount that a controller gives each one."""
-    body = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}}
-    async with Client.from_kubeconfig(kubeconfig) as client, asyncio.timeout(SECONDS):
-        await client.create(NAMESPACES, body)
-        while not await client.list(SERVICEACCOUNTS, namespace):
-            await asyncio.sleep(0.1)
+    with socket.create_server(("127.0.0.1", 0)) as away:
+        away.settimeout(SECONDS)
+        server = f"http://127.0.0.1:{away.getsockname()[1]}"
+        kubeconfig = _kubeconfig(apiserver, tmp_path, server=server)
+        with _part("controllers", kubeconfig, tmp_path) as program:
+            for _ in range(3):
+                with away.accept()[0] as asked:
+                    asked.recv(65536)
+                    asked.sendall(b"HTTP/1.1 503 Away\r\nContent-Length: 0\r\n\r\n")
+            assert program.poll() is None
+            program.terminate()
+            said = program.communicate(timeout=SECONDS)[1]
+    assert said.count(f"{server} does not answer yet, and is asked again") == 1
