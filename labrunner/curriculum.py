@@ -13,6 +13,7 @@ from labrunner.errors import BadCurriculum, UnknownLab
 from labrunner.workshop import Workshop
 
 KINDS = ("lab", "page")
+LISTS = ("needs", "after", "environment")
 
 
 @dataclass(frozen=True)
@@ -159,17 +160,17 @@ def _lab(entry: dict[str, Any], before: set[str]) -> Lab:
     if unknown:
         raise BadCurriculum(f"{where}: unknown key {sorted(unknown)}; see the head of labs.toml.")
     try:
-        for key in ("needs", "after", "environment"):
+        for key in LISTS:
             if isinstance(entry.get(key), str):
                 raise BadCurriculum(f'{where}: expected {key} = ["{entry[key]}"], found a text.')
-        lists = {key: tuple(entry.get(key, ())) for key in ("needs", "after", "environment")}
+        lists = {key: tuple(entry.get(key, ())) for key in LISTS}
         lab = Lab(**{**entry, **lists})
     except TypeError as error:
         raise BadCurriculum(f"{where}: a key is missing ({error}).") from error
     if lab.id in before:
         raise BadCurriculum(f"{where}: this id stands there twice.")
     if missing := [other for other in (*lab.needs, *lab.after) if other not in before]:
-        raise BadCurriculum(f"{where}: needs {missing}, which must stand above it.")
+        raise BadCurriculum(f"{where}: names {missing}, which must stand above it.")
     if lab.kind not in KINDS:
         raise BadCurriculum(f"{where}: kind is one of {KINDS}, found {lab.kind!r}.")
     return lab

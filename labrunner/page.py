@@ -83,9 +83,9 @@ def write_all(homes: Mapping[Path, Path]) -> None:
     # `multiprocessing` would run once more, in each process, the program that was started.
     words = [sys.executable, "-P", "-m", __name__]
     parts = [chain.from_iterable(pairs[first::count]) for first in range(count)]
-    for run in [subprocess.Popen([*words, *part]) for part in parts]:
-        if run.wait():
-            raise subprocess.CalledProcessError(run.returncode, words)
+    runs = [subprocess.Popen([*words, *part]) for part in parts]
+    if status := max([run.wait() for run in runs], key=abs):
+        raise subprocess.CalledProcessError(status, words)
 
 
 def _attach_pictures(cell: Any, home: Path) -> None:

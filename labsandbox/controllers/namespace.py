@@ -27,9 +27,10 @@ def reconcile(
     finalizers = (namespace.get("spec") or {}).get("finalizers") or []
     if "kubernetes" not in finalizers:
         return []
+    name = namespace["metadata"]["name"]
     left = [(resource, held) for resource, held in content if held]
     actions: list[Action] = [
-        DeleteAll(resource, namespace["metadata"]["name"])
+        DeleteAll(resource, name)
         for resource, held in left
         if not all(objects.is_deleted(obj) for obj in held)
     ]
@@ -44,8 +45,7 @@ def reconcile(
         return [*actions, Again(0)]
     if left:
         return [*actions, Again(_RETRY_SECONDS)]
-    kept = [name for name in finalizers if name != "kubernetes"]
-    name = namespace["metadata"]["name"]
+    kept = [one for one in finalizers if one != "kubernetes"]
     return [
         DeleteAll(EVENTS, name),
         DeleteAll(LEASES, name),

@@ -7,7 +7,7 @@ import asyncio
 import sys
 from pathlib import Path
 
-from labsandbox import owner, program
+from labsandbox import program
 from labsandbox.catalogue import Catalogue
 from labsandbox.client import Client
 from labsandbox.kubedirector.install import InstallError
@@ -43,34 +43,27 @@ def main(arguments: list[str] | None = None) -> int:
         return program.run(
             chosen.kubeconfig,
             "kubedirector",
-            lambda client: _serve(client, options, chosen.parent_pid),
+            lambda client: _serve(client, options),
             verbose=chosen.verbose,
+            parent=chosen.parent_pid,
         )
     except InstallError as error:
         print(f"kubedirector: {error}", file=sys.stderr)
         return 1
 
 
-async def _serve(client: Client, options: Options, parent_pid: int | None) -> None:
+async def _serve(client: Client, options: Options) -> None:
     ready = asyncio.Event()
     said = asyncio.create_task(_say_ready(ready))
-    watched = asyncio.create_task(_watch_parent(parent_pid, asyncio.current_task()))
     try:
         await serve(client, options, ready)
     finally:
         said.cancel()
-        watched.cancel()
 
 
 async def _say_ready(ready: asyncio.Event) -> None:
     await ready.wait()
     print("kubedirector is ready", flush=True)
-
-
-async def _watch_parent(pid: int | None, work: asyncio.Task[None] | None) -> None:
-    if pid and work:
-        await owner.until_gone(pid)
-        work.cancel()
 
 
 if __name__ == "__main__":
