@@ -31,8 +31,8 @@ def _kubeconfig(api: ApiServer, folder: Path, **cluster: Any) -> Path:
 
 
 @contextmanager
-def _part(name: str, kubeconfig: Path, state: Path) -> Iterator[subprocess.Popen[str]]:
-    words = [sys.executable, "-m", f"labsandbox.{name}", "--kubeconfig", str(kubeconfig)]
+def _part(name: str, kubeconfig: Path, state: Path, *more: str) -> Iterator[subprocess.Popen[str]]:
+    words = [sys.executable, "-m", f"labsandbox.{name}", "--kubeconfig", str(kubeconfig), *more]
     if name != "kubedirector":
         words += ["--state", str(state)]
     program = subprocess.Popen(
@@ -77,3 +77,17 @@ def test_part_waits_for_a_server_that_is_away_and_says_so_once(
             program.terminate()
             said = program.communicate(timeout=SECONDS)[1]
     assert said.count(f"{server} does not answer yet, and is asked again") == 1
+
+
+def test_operator_ends_with_its_parent_although_no_api_answers(
+    apiserver: ApiServer, tmp_path: Path
+) -> None:
+    kubeconfig = _kubeconfig(apiserver, tmp_path, server="http://127.0.0.1:1")
+    with subprocess.Popen(["sleep", "600"]) as parent:
+        more = ("--parent-pid", str(parent.pid))
+        with _part("kubedirector", kubeconfig, tmp_path, *more) as program:
+            assert program.stderr is not None
+            assert "does not answer yet" in program.stderr.readline()
+            assert program.poll() is None
+            parent.kill()
+            assert program.wait(timeout=SECONDS) == 0
